@@ -1,0 +1,1 @@
+"""What should exist: pure builders of Kubernetes objects, names and labels. No clock, no chance, no I/O."""

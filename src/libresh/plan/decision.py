@@ -1,0 +1,77 @@
+"""What one pass concludes: how it stands, what its status says, what to do.
+
+    Settled     desired is actual                     Ready=True
+    Waiting     nothing is wrong, it is not there yet  Ready=False, Reconciling=True
+    Stalled     a person must edit something           Ready=False, Stalled=True
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from libresh.plan.actions import Action, Object
+
+SETTLED_RECHECK = timedelta(hours=6)
+"""How often a settled object is looked at although nothing happened: watches tell everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Desired is actual."""
+
+    message: str = "All is as declared"
+    reason: str = "Settled"
+    recheck: timedelta = SETTLED_RECHECK
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nothing is wrong, but it is not there yet. `ready` keeps Ready=True while a change of a working object rolls."""
+
+    reason: str
+    message: str
+    recheck: timedelta = timedelta(minutes=10)
+    ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """It cannot go on until a person edits something. `message` names the field, the reason and the way out.
+
+    `ready` keeps Ready=True where what runs still works and only the wish is refused.
+    """
+
+    reason: str
+    message: str
+    recheck: timedelta = SETTLED_RECHECK
+    ready: bool = False
+
+
+Outcome = Settled | Waiting | Stalled
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """One more condition besides Ready, Reconciling and Stalled."""
+
+    type: str
+    status: bool | None
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The result of `decide`.
+
+    `status` holds the kind's own status fields (not conditions, not observedGeneration: the loop adds them);
+    `actions` are performed in order before the status is written. `prune`: children labelled as this object's own, of
+    the kinds the reconciler writes, that are not among the applied ones are deleted once all actions succeeded.
+    """
+
+    outcome: Outcome
+    status: Object = field(default_factory=dict)
+    actions: tuple[Action, ...] = ()
+    conditions: tuple[Extra, ...] = ()
+    prune: bool = False
+    notes: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,81 @@
+"""What the core may ask of the world while it looks: reading only, so that a reconciler cannot write by mistake."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from libresh.api.meta import ObjectMeta, Resource
+from libresh.plan.actions import Object, Ref
+from libresh.plan.decision import Decision
+
+T = TypeVar("T", bound=Resource)
+
+
+class SecretView(msgspec.Struct, frozen=True, gc=False):
+    """A Secret as the core may see it: which keys it has and whether they changed, never their values."""
+
+    metadata: ObjectMeta
+    type: str
+    keys: frozenset[str]
+    digest: str
+    """Changes when a value changes. Keyed with the Secret's uid, so values cannot be guessed from it."""
+
+
+class Reader(Protocol):
+    """Reads the cluster through caches. What was read is remembered, and its change brings the reader back."""
+
+    @property
+    def now(self) -> datetime:
+        """The time of this pass, aware, UTC."""
+
+    async def get(self, ref: Ref) -> Object | None:
+        """The object as JSON (managedFields left out), or None. Not for Secrets: `secret` shows what may be seen."""
+
+    async def secret(self, namespace: str, name: str) -> SecretView | None:
+        """A Secret's keys and digest, or None; also of Secrets that are not ours (each is then watched alone)."""
+
+    async def load(self, type: type[T], name: str, namespace: str = "") -> T | None:
+        """One of our own kinds, decoded, or None."""
+
+    async def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
+        """All of one of our own kinds (`namespace=None`: everywhere), sorted by namespace and name."""
+
+    async def owned(self, kind: str, owner: Resource) -> Sequence[Object]:
+        """The objects of `kind` whose controller is `owner`, sorted by name."""
+
+    async def select(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> Sequence[Object]:
+        """Objects of a watched kind by labels, sorted. Only the ones libre.sh manages, unless the kind is watched whole."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A kind a reconciler reads or writes, and how much of it is kept.
+
+    `managed`: only objects labelled app.kubernetes.io/managed-by=libresh are cached (all of it for what we make);
+    otherwise all objects of the kind, as metadata only when `metadata` is set.
+    """
+
+    kind: str
+    writes: bool = False
+    managed: bool = True
+    metadata: bool = False
+    verbs: tuple[str, ...] = field(default=())
+    """More RBAC verbs than reading (get, list, watch) and writing (create, patch, delete) give."""
+
+
+class Reconciler(Protocol, Generic[T]):
+    """One kind: what it is, what it touches, how it looks and how it decides."""
+
+    type: type[T]
+    watches: tuple[Watched, ...]
+    finalizer: bool
+    """Whether deletion must pass through `decide` (a finaliser is set before the first effect)."""
+
+    async def observe(self, obj: T, reader: Reader) -> Any:
+        """Reads only. Returns a frozen value: everything `decide` may know."""
+
+    def decide(self, obj: T, seen: Any) -> Decision:
+        """Pure: the same object and the same seen give the same decision."""
