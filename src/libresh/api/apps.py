@@ -1,0 +1,212 @@
+"""What all applications share, and AppProfile: defaults and locked values for many instances."""
+
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+
+from libresh.api.claims import ClassName, DeletionPolicy
+from libresh.api.meta import BaseStatus, Column, Kind, Resource, Rule, Struct
+
+DEFAULT_PROFILE = "apps.libre.sh/is-default-profile"
+"""The annotation that makes a profile the one of every instance that names none, when it is "true"."""
+
+Host = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$",
+    ),
+]
+ObjectName = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+]
+
+
+class ServiceRef(Struct):
+    """Where a backing service comes from: a claim made for this application of a class, or something that exists."""
+
+    RULES = (
+        Rule(
+            "[has(self.className), has(self.claim), has(self.secret)].filter(x, x).size() <= 1",
+            "set at most one of className, claim and secret: they are three ways to say where the service comes from",
+        ),
+    )
+
+    class_name: ClassName | None = None
+    claim: Annotated[ObjectName | None, msgspec.Meta(description="An existing claim in this namespace.")] = None
+    secret: Annotated[
+        ObjectName | None, msgspec.Meta(description="An existing connection secret in this namespace.")
+    ] = None
+
+
+class TLSSpec(Struct):
+    """Where the certificate comes from. Without it the ingress controller's own default serves."""
+
+    RULES = (
+        Rule(
+            "!(has(self.secretName) && has(self.clusterIssuer))",
+            "set secretName for a certificate that exists or clusterIssuer for one that cert-manager makes, not both",
+        ),
+    )
+
+    secret_name: Annotated[ObjectName | None, msgspec.Meta(description="A TLS Secret in this namespace.")] = None
+    cluster_issuer: Annotated[
+        ObjectName | None, msgspec.Meta(description="A ClusterIssuer of cert-manager that makes the certificate.")
+    ] = None
+
+
+class IngressSpec(Struct):
+    """How the application is reached from outside."""
+
+    class_name: Annotated[
+        ObjectName | None, msgspec.Meta(description="The IngressClass. Absent: the cluster's default.")
+    ] = None
+    tls: TLSSpec | None = None
+
+
+class AppSpec(Struct):
+    """What every application's spec has."""
+
+    host: Annotated[Host | None, msgspec.Meta(description="The name people reach the application at.")] = None
+    profile: Annotated[
+        ObjectName | None,
+        msgspec.Meta(description="The AppProfile that gives the defaults. Absent: the default profile, if there is one."),
+    ] = None
+    version: Annotated[
+        str | None,
+        msgspec.Meta(
+            min_length=1,
+            max_length=64,
+            pattern=r"^[0-9A-Za-z.+-]+$",
+            description="An exact version or the beginning of one, as 1.163. Absent: the newest this operator knows.",
+        ),
+    ] = None
+    ingress: IngressSpec | None = None
+    suspend: Annotated[
+        bool, msgspec.Meta(description="Leave everything as it is: nothing is changed until this is false again.")
+    ] = False
+    deletion_policy: Annotated[
+        DeletionPolicy,
+        msgspec.Meta(
+            description="What becomes of the data when this object is deleted. Retain keeps databases, buckets and "
+            "secrets, and an object of the same name finds them again; Delete removes them for ever."
+        ),
+    ] = "Retain"
+
+
+class ComponentStatus(Struct, kw_only=True):
+    """How one part of the application stands."""
+
+    name: str
+    ready: bool
+    message: str = ""
+
+
+class BackingStatus(Struct, kw_only=True):
+    """How one backing service of the application stands."""
+
+    role: str
+    ref: str
+    ready: bool
+    message: str = ""
+
+
+class AppStatus(BaseStatus):
+    """What was observed of the application."""
+
+    version: Annotated[str | None, msgspec.Meta(description="The version that runs and answered.")] = None
+    url: Annotated[str | None, msgspec.Meta(description="Where people reach it.")] = None
+    profile: Annotated[str | None, msgspec.Meta(description="The profile that gave the defaults.")] = None
+    components: Annotated[
+        list[ComponentStatus],
+        msgspec.Meta(
+            max_length=64,
+            description="The parts of the application.",
+            extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = []
+    backing: Annotated[
+        list[BackingStatus],
+        msgspec.Meta(
+            max_length=64,
+            description="The services behind the application.",
+            extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["role"]},
+        ),
+    ] = []
+    kept: Annotated[
+        list[str], msgspec.Meta(max_length=64, description="What stays when this object is deleted.")
+    ] = []
+    effective: Annotated[
+        dict[str, Any] | None,
+        msgspec.Meta(description="The settings in force that did not come from this object, each with its origin."),
+    ] = None
+
+
+class App(Resource, kw_only=True):
+    """An application of any kind: the reconciler of applications sees no more than this."""
+
+    spec: AppSpec
+    status: AppStatus = msgspec.field(default_factory=AppStatus)
+
+
+APP_COLUMNS = (
+    Column("URL", ".status.url"),
+    Column("Version", ".status.version"),
+    Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+    Column("Reason", '.status.conditions[?(@.type=="Ready")].reason'),
+    Column("Message", '.status.conditions[?(@.type=="Ready")].message', priority=1),
+    Column("Age", ".metadata.creationTimestamp", "date"),
+)
+
+
+class AppProfileSpec(Struct, kw_only=True):
+    """Defaults for the instances of one kind of application, and which of them may not be overridden."""
+
+    app_kind: Annotated[
+        str, msgspec.Meta(min_length=1, max_length=63, description="The kind of application, for example Matrix.")
+    ]
+    defaults: Annotated[
+        dict[str, Any],
+        msgspec.Meta(description="A spec of that kind, as far as it shall be given: instances that say nothing get it."),
+    ] = {}
+    locked: Annotated[
+        list[Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*$")]],
+        msgspec.Meta(
+            max_length=64,
+            description="Paths below spec, for example settings.registration, that instances may not set otherwise.",
+            extra_json_schema={"x-kubernetes-list-type": "set"},
+        ),
+    ] = []
+
+
+class AppProfileStatus(BaseStatus):
+    """What was observed of the profile."""
+
+    instances: Annotated[int, msgspec.Meta(description="How many instances use it.")] = 0
+
+
+class AppProfile(Resource, kw_only=True):
+    """Defaults, and locked values, for many instances of an application."""
+
+    KIND: ClassVar[Kind] = Kind(
+        group="apps.libre.sh",
+        kind="AppProfile",
+        plural="appprofiles",
+        namespaced=False,
+        columns=(
+            Column("App", ".spec.appKind"),
+            Column("Default", r".metadata.annotations.apps\.libre\.sh/is-default-profile"),
+            Column("Instances", ".status.instances", "integer"),
+            Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            Column("Age", ".metadata.creationTimestamp", "date"),
+        ),
+    )
+
+    spec: AppProfileSpec
+    status: AppProfileStatus = msgspec.field(default_factory=AppProfileStatus)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether instances that name no profile get this one."""
+        return self.metadata.annotations.get(DEFAULT_PROFILE) == "true"

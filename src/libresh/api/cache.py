@@ -1,0 +1,36 @@
+"""Redis: a claim to a cache that speaks the Redis protocol."""
+
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from libresh.api.claims import COLUMNS, Claim, ClaimSpec, Quantity
+from libresh.api.meta import Kind, Struct
+
+
+class RedisParameters(Struct):
+    """What the cache must be like."""
+
+    memory: Annotated[
+        Quantity, msgspec.Meta(description="How much it may hold in memory before it drops the least used keys.")
+    ] = "64Mi"
+    persistence: Annotated[
+        bool, msgspec.Meta(description="Whether its content survives a restart. A cache's users do not need this.")
+    ] = False
+
+
+class RedisSpec(ClaimSpec):
+    """A cache, and how it is to be served."""
+
+    parameters: RedisParameters = msgspec.field(default_factory=RedisParameters)
+
+
+class Redis(Claim):
+    """A claim to a cache that speaks the Redis protocol.
+
+    Whoever provides it, the connection secret has the keys type, provider, host, port, username, password and uri.
+    """
+
+    KIND: ClassVar[Kind] = Kind(group="cache.libre.sh", kind="Redis", plural="redises", columns=COLUMNS)
+
+    spec: RedisSpec = msgspec.field(default_factory=RedisSpec)

@@ -1,0 +1,45 @@
+"""SMTPAccount: a claim to a way to send mail."""
+
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from libresh.api.claims import COLUMNS, Claim, ClaimSpec
+from libresh.api.meta import Column, Kind, Struct
+
+
+class SMTPAccountParameters(Struct):
+    """What the account must be able to do."""
+
+    sender: Annotated[
+        str | None,
+        msgspec.Meta(
+            max_length=254,
+            pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$",
+            description="The address mail is sent from. Absent: the claim's name at the class's domain.",
+        ),
+    ] = None
+
+
+class SMTPAccountSpec(ClaimSpec):
+    """An account, and how it is to be served."""
+
+    parameters: SMTPAccountParameters = msgspec.field(default_factory=SMTPAccountParameters)
+
+
+class SMTPAccount(Claim):
+    """A claim to a way to send mail.
+
+    Whoever provides it, the connection secret has the keys type, provider, host, port, tls (none, starttls or tls),
+    username, password, sender and uri.
+    """
+
+    KIND: ClassVar[Kind] = Kind(
+        group="email.libre.sh",
+        kind="SMTPAccount",
+        plural="smtpaccounts",
+        short=("smtp",),
+        columns=(*COLUMNS[:3], Column("Sender", ".spec.parameters.sender", priority=1), *COLUMNS[3:]),
+    )
+
+    spec: SMTPAccountSpec = msgspec.field(default_factory=SMTPAccountSpec)

@@ -1,0 +1,56 @@
+"""OIDCClient: a claim to a client at an identity provider."""
+
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from libresh.api.claims import COLUMNS, Claim, ClaimSpec
+from libresh.api.meta import Kind, Struct
+
+Uri = Annotated[str, msgspec.Meta(min_length=1, max_length=2048, pattern=r"^https?://[^\s]+$")]
+
+
+class OIDCClientParameters(Struct, kw_only=True):
+    """What the client must be allowed to do."""
+
+    redirect_uris: Annotated[
+        list[Uri],
+        msgspec.Meta(
+            min_length=1,
+            max_length=32,
+            description="Where the provider may send people back to after they logged in.",
+            extra_json_schema={"x-kubernetes-list-type": "set"},
+        ),
+    ]
+    post_logout_redirect_uris: Annotated[
+        list[Uri],
+        msgspec.Meta(
+            max_length=32,
+            description="Where the provider may send people back to after they logged out.",
+            extra_json_schema={"x-kubernetes-list-type": "set"},
+        ),
+    ] = []
+    client_name: Annotated[
+        str | None, msgspec.Meta(max_length=128, description="What people see when they are asked to log in.")
+    ] = None
+    client_uri: Annotated[Uri | None, msgspec.Meta(description="The application's home page.")] = None
+
+
+class OIDCClientSpec(ClaimSpec, kw_only=True):
+    """A client, and how it is to be served."""
+
+    parameters: OIDCClientParameters
+
+
+class OIDCClient(Claim, kw_only=True):
+    """A claim to a client at an OpenID Connect provider.
+
+    Whoever provides it, the connection secret has the keys type, provider, host, port, issuer, client-id, client-secret and
+    uri.
+    """
+
+    KIND: ClassVar[Kind] = Kind(
+        group="identity.libre.sh", kind="OIDCClient", plural="oidcclients", short=("oidc",), columns=COLUMNS
+    )
+
+    spec: OIDCClientSpec
