@@ -22,6 +22,11 @@ ObjectName = Annotated[
     str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
 ]
 
+Version = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z.+-]+$")]
+SpecPath = Annotated[
+    str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*$")
+]
+
 
 class ServiceRef(Struct):
     """Where a backing service comes from: a claim made for this application of a class, or something that exists."""
@@ -74,12 +79,9 @@ class AppSpec(Struct):
         msgspec.Meta(description="The AppProfile that gives the defaults. Absent: the default profile, if there is one."),
     ] = None
     version: Annotated[
-        str | None,
+        Version | None,
         msgspec.Meta(
-            min_length=1,
-            max_length=64,
-            pattern=r"^[0-9A-Za-z.+-]+$",
-            description="An exact version or the beginning of one, as 1.163. Absent: the newest this operator knows.",
+            description="An exact version or the beginning of one, as 1.163. Absent: the newest this operator knows."
         ),
     ] = None
     ingress: IngressSpec | None = None
@@ -171,7 +173,7 @@ class AppProfileSpec(Struct, kw_only=True):
         msgspec.Meta(description="A spec of that kind, as far as it shall be given: instances that say nothing get it."),
     ] = {}
     locked: Annotated[
-        list[Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*$")]],
+        list[SpecPath],
         msgspec.Meta(
             max_length=64,
             description="Paths below spec, for example settings.registration, that instances may not set otherwise.",

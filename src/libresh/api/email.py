@@ -7,17 +7,15 @@ import msgspec
 from libresh.api.claims import COLUMNS, Claim, ClaimSpec
 from libresh.api.meta import Column, Kind, Struct
 
+Address = Annotated[str, msgspec.Meta(max_length=254, pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$")]
+
 
 class SMTPAccountParameters(Struct):
     """What the account must be able to do."""
 
     sender: Annotated[
-        str | None,
-        msgspec.Meta(
-            max_length=254,
-            pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$",
-            description="The address mail is sent from. Absent: the claim's name at the class's domain.",
-        ),
+        Address | None,
+        msgspec.Meta(description="The address mail is sent from. Absent: the claim's name at the class's domain."),
     ] = None
 
 

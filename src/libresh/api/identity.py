@@ -31,7 +31,8 @@ class OIDCClientParameters(Struct, kw_only=True):
         ),
     ] = []
     client_name: Annotated[
-        str | None, msgspec.Meta(max_length=128, description="What people see when they are asked to log in.")
+        Annotated[str, msgspec.Meta(max_length=128)] | None,
+        msgspec.Meta(description="What people see when they are asked to log in."),
     ] = None
     client_uri: Annotated[Uri | None, msgspec.Meta(description="The application's home page.")] = None
 
