@@ -80,9 +80,9 @@ class From:
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """The SHA-512 crypt hash of another value of the same Secret. It is kept while it still fits that value."""
+    """The SHA-512 crypt hash of a value of the same Secret (a str) or another. It is kept while it still fits that value."""
 
-    key: str
+    key: "str | SecretKey"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,126 @@
+"""What a driver is: pure functions from a claim, its class's parameters and what was seen to objects and a connection.
+
+To add a driver make one folder below `libresh.drivers` (or a package that offers the entry point group
+`libresh.drivers`) whose `driver.py` defines `DRIVERS`; the reconcilers, RBAC, documents and tests find it there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from libresh.api.claims import Claim
+from libresh.api.services import ServiceClass
+from libresh.plan.actions import Action, Object, Ref, Value
+from libresh.plan.decision import Outcome, Stalled
+from libresh.ports import SecretView, Watched
+
+
+class NoParameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """For drivers that need none."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operator itself was told at start, for all drivers and applications."""
+
+    image_prefix: str = "registry.libre.sh"
+    system_namespace: str = "libresh-system"
+    domain: str = "localhost"
+    """The suffix under which servers of classes get their host names."""
+    ca_config_map: str = ""
+    """`namespace/name` of a ConfigMap with key ca.crt that pods shall trust besides the public authorities."""
+    ca_bundle: str = ""
+    """What that ConfigMap holds, once read."""
+
+    def image(self, name: str, version: str) -> str:
+        """The full reference of one of libre.sh's images."""
+        return f"{self.image_prefix}/{name}:{version}"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One claim as a driver sees it."""
+
+    claim: Claim
+    class_name: str
+    parameters: Any
+    """The class's parameters as the driver's own type, as they were when the claim was provisioned."""
+    keep: bool
+    """Whether the data outlives the claim."""
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found of the objects a driver asked for."""
+
+    objects: Mapping[Ref, Object | None] = field(default_factory=dict)
+    secrets: Mapping[Ref, SecretView | None] = field(default_factory=dict)
+    pods: Sequence[Object] = ()
+
+    def get(self, ref: Ref) -> Object | None:
+        return self.objects.get(ref)
+
+    def secret(self, ref: Ref) -> SecretView | None:
+        return self.secrets.get(ref)
+
+
+@dataclass(frozen=True)
+class Provision:
+    """What a driver concludes for one claim.
+
+    `connection` are the values of the connection secret (None while they cannot be said yet); `instance` names what
+    stands behind the claim; `kept` are the objects that hold data: they have no owner, and go only under Delete.
+    """
+
+    outcome: Outcome
+    actions: tuple[Action, ...] = ()
+    connection: Mapping[str, Value] | None = None
+    instance: str = ""
+    kept: tuple[Ref, ...] = ()
+
+
+@dataclass(frozen=True)
+class Server:
+    """What a driver concludes for the server a class runs for all its claims."""
+
+    outcome: Outcome
+    actions: tuple[Action, ...] = ()
+    name: str = ""
+    url: str = ""
+
+
+class Driver(Protocol):
+    """One way to serve one kind of claim."""
+
+    name: str
+    claim_kind: str
+    parameters: type[msgspec.Struct]
+    watches: tuple[Watched, ...]
+    """What it reads and writes besides the claim and its connection secret; RBAC comes from this."""
+
+    def capabilities(self, parameters: Any) -> tuple[str, ...]:
+        """What its services can do with these parameters: of `ha`, `pitr`, `clone`, `expand`, `quota`, `versioning`."""
+
+    def refuse(self, ask: Ask) -> Stalled | None:
+        """Why this claim cannot be served by this class, or None. Looked at before anything is made."""
+
+    def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
+        """The objects `plan` wants to see, Secrets among them."""
+
+    def plan(self, ask: Ask, seen: Seen) -> Provision:
+        """What should exist for this claim, and how it stands."""
+
+
+class ServerDriver(Driver, Protocol):
+    """A driver whose classes run one server for all their claims."""
+
+    def server_looks_at(self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], settings: Settings) -> tuple[Ref, ...]:
+        """The objects `plan_server` wants to see."""
+
+    def plan_server(
+        self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], seen: Seen, settings: Settings
+    ) -> Server:
+        """What should exist for the class, and how it stands."""

@@ -1,0 +1,58 @@
+"""Every label and derived name, in one place, so that a child can always be found from its parent and back."""
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+MANAGED_BY = "libresh"
+FIELD_MANAGER = "libresh"
+FINALIZER = "libre.sh/finalizer"
+SYSTEM_NAMESPACE = "libresh-system"
+
+MANAGED_LABEL = "app.kubernetes.io/managed-by"
+NAME_LABEL = "app.kubernetes.io/name"
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+VERSION_LABEL = "app.kubernetes.io/version"
+PART_OF_LABEL = "app.kubernetes.io/part-of"
+KEPT_FOR_LABEL = "libre.sh/kept-for"
+"""On data that outlives its owner: `<Kind>.<name>` of the object it is kept for."""
+
+CONTENT_ANNOTATION = "libre.sh/content"
+"""On pods: a digest of the configuration they were started with, so that a change restarts just these."""
+APPLIED_ANNOTATION = "libre.sh/applied"
+
+
+def labels_for(*, name: str, instance: str, component: str = "", version: str = "") -> dict[str, str]:
+    """The recommended labels. `name` is what runs (postgresql), `instance` whose it is (chat-db)."""
+    labels = {
+        MANAGED_LABEL: MANAGED_BY,
+        NAME_LABEL: name,
+        INSTANCE_LABEL: instance,
+        PART_OF_LABEL: "libre.sh",
+    }
+    if component:
+        labels[COMPONENT_LABEL] = component
+    if version:
+        labels[VERSION_LABEL] = version
+    return labels
+
+
+def selector_for(*, name: str, instance: str, component: str = "") -> dict[str, str]:
+    """The labels that select pods: the ones that never change."""
+    labels = {NAME_LABEL: name, INSTANCE_LABEL: instance}
+    if component:
+        labels[COMPONENT_LABEL] = component
+    return labels
+
+
+def kept_for(kind: str, name: str) -> str:
+    """The value of KEPT_FOR_LABEL."""
+    return f"{kind}.{name}"
+
+
+def digest_of(*values: Any) -> str:
+    """A short stable digest of JSON-like values, for names and annotations."""
+    encoded = msgspec.json.encode(values, order="deterministic")
+    return hashlib.blake2b(encoded, digest_size=8).hexdigest()
