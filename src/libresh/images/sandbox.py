@@ -46,8 +46,6 @@ def mount_script(tree: Tree, root: Path, work: Path) -> str:
     lines += _system_mounts(root)
     for source, inside in {**tree.binds, **tree.writable}.items():
         target = shlex.quote(f"{root}{inside}")
-        if source == "tmpfs":
-            raise ValueError("a bind needs a path of this machine")
         make = f"mkdir -p {target}" if Path(source).is_dir() else f"mkdir -p $(dirname {target}); : >> {target}"
         lines.append(f"[ -e {target} ] || {{ {make}; }}; mount --bind {shlex.quote(source)} {target}")
         if source in tree.binds:
@@ -131,7 +129,7 @@ def start(tree: Tree, process: Process, work: Path) -> subprocess.Popen[bytes]:
     (work / "steps").write_text(steps)
     script = work / "script"
     setup = mount_script(tree, root, work / "unused")
-    enter = f"install -D -m 0644 {work / 'steps'} {root}/run/.start\n"
+    enter = f"install -D -m 0644 {work / 'steps'} {root}/run/.start; mount -o remount,ro {root}/run\n"
     script.write_text(setup + enter + f"exec chroot {root} {drop} /bin/sh /run/.start\n")
     return subprocess.Popen(
         [*ISOLATION, "/bin/sh", str(script)],
