@@ -1,0 +1,3 @@
+module libre.sh/build/pause
+
+go 1.22
