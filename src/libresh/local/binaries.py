@@ -1,0 +1,163 @@
+"""Go programs, built from source once and kept by content.
+
+A set is a folder below build/go with a go.mod. What is built is told by its build.json, or by convention: the package
+in the folder itself if it has Go files, else the module's tools. Everything goes to one folder named after a hash of
+all that shapes the result, so a binary is never stale and a half-built one is never seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from libresh.errors import LibreshError
+
+OLDEST_GO = (1, 24)
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One `go build`."""
+
+    packages: tuple[str, ...]
+    cgo: bool = False
+    tags: tuple[str, ...] = ()
+    ldflags: str = ""
+
+    def command(self, go: str, target: Path) -> list[str]:
+        flags = " ".join(["-s -w", self.ldflags]).strip()
+        tags = [f"-tags={','.join(self.tags)}"] if self.tags else []
+        return [go, "build", "-trimpath", f"-ldflags={flags}", *tags, "-o", f"{target}/", *self.packages]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a set is built, and which further names its programs get."""
+
+    steps: tuple[Step, ...]
+    links: tuple[tuple[str, str], ...] = ()
+
+
+def sources() -> Path:
+    """The folder of the Go sets, in the source checkout this code runs from."""
+    for folder in Path(__file__).resolve().parents:
+        if (folder / "build" / "go" / "node" / "go.mod").is_file():
+            return folder / "build" / "go"
+    raise LibreshError(
+        "sources-missing",
+        "the local cluster is built from source, and the folder build/go is not beside this installation",
+        "run it from a checkout of the repository: git clone it, then pip install -e .",
+    )
+
+
+def cache() -> Path:
+    return Path(os.environ.get("LIBRESH_CACHE") or "/var/cache/libresh").absolute()
+
+
+def find_go() -> str:
+    """The Go command, if it is new enough."""
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    way_out = "install Go from https://go.dev/dl or your distribution's backports, and put it in PATH"
+    if go is None:
+        raise LibreshError("go-missing", "there is no go command to build the cluster's programs with", way_out)
+    said = _output([go, "env", "GOVERSION"])
+    found = re.match(r"go(\d+)\.(\d+)", said)
+    if not found or (int(found[1]), int(found[2])) < OLDEST_GO:
+        wanted = ".".join(map(str, OLDEST_GO))
+        raise LibreshError("go-too-old", f"{go} is {said or 'of no known version'}; {wanted} is needed", way_out)
+    return go
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """A set's recipe: its build.json, or the convention."""
+    path = folder / "build.json"
+    if not path.is_file():
+        return Recipe((Step(("." if any(folder.glob("*.go")) else "tool",)),))
+    told: dict[str, Any] = json.loads(path.read_text())
+    steps = tuple(
+        Step(
+            packages=tuple(step["packages"]),
+            cgo=bool(step.get("cgo")),
+            tags=tuple(step.get("tags", ())),
+            ldflags=step.get("ldflags", ""),
+        )
+        for step in told["steps"]
+    )
+    links = tuple((target, link) for target, names in told.get("links", {}).items() for link in names)
+    return Recipe(steps, links)
+
+
+def digest_of(folder: Path, toolchain: str) -> str:
+    """A hash of every source of a set and of the toolchain that builds it."""
+    total = hashlib.sha256(toolchain.encode())
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.name.startswith(".") or path.suffix == ".md" or path.name.endswith("_test.go"):
+            continue
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        total.update(f"{path.relative_to(folder)} {content}\n".encode())
+    return total.hexdigest()[:16]
+
+
+def locate(name: str) -> Path:
+    """Where a set's programs are, or will be once built."""
+    folder = sources() / name
+    toolchain = _output([find_go(), "env", "GOVERSION", "GOOS", "GOARCH", "GOARM", "GOAMD64"], cwd=folder)
+    return cache() / "bin" / f"{name}-{digest_of(folder, toolchain)}"
+
+
+def is_built(name: str) -> bool:
+    return locate(name).is_dir()
+
+
+def build(name: str, say: Say = lambda _: None, log: Path | None = None) -> Path:
+    """The folder with a set's programs, built now if they are not there yet."""
+    target = locate(name)
+    if target.is_dir():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    say(f"building {name} from source")
+    recipe = read_recipe(sources() / name)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as draft:
+        made = Path(draft) / "bin"
+        made.mkdir()
+        for step in recipe.steps:
+            _go_build(name, step, made, log)
+        for existing, link in recipe.links:
+            (made / link).symlink_to(existing)
+        try:
+            made.rename(target)
+        except OSError:
+            # Another build of the very same content was faster.
+            if not target.is_dir():
+                raise
+    return target
+
+
+def _go_build(name: str, step: Step, target: Path, log: Path | None) -> None:
+    environment = {**os.environ, "CGO_ENABLED": "1" if step.cgo else "0"}
+    command = step.command(find_go(), target)
+    log = log or cache() / "log" / f"build-{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        done = subprocess.run(command, cwd=sources() / name, env=environment, stdout=output, stderr=output, check=False)
+    if done.returncode != 0:
+        last = log.read_text(errors="replace").strip().splitlines()[-3:]
+        raise LibreshError(
+            "build-failed",
+            f"building {name} failed: {' / '.join(last)}",
+            f"read {log}; a full disk and no way to the Go module proxy are the usual reasons",
+        )
+
+
+def _output(command: list[str], cwd: Path | None = None) -> str:
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False).stdout.strip()
