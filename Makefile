@@ -1,0 +1,69 @@
+# libre.sh: everything a person or a CI runs, by name. `make` alone lists it.
+#
+#   NODES=3          nodes of the local cluster          SUFFIX=example.org   the names' ending (default: localhost)
+#   ARGS="…"         more arguments for libresh          PYTHON=python3.13    another Python for the environment
+
+PYTHON ?= python3
+VENV := .venv
+LIBRESH := $(VENV)/bin/python -m libresh.cli
+PYTEST := $(VENV)/bin/python -m pytest
+UP_ARGS := $(if $(NODES),--nodes $(NODES)) $(if $(SUFFIX),--suffix $(SUFFIX)) $(ARGS)
+
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help up down purge status check test test-api test-e2e bench format generate verify lock venv clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: ## From a bare machine to a Matrix that answers (root; again: takes seconds)
+	@tools/venv run
+	@$(LIBRESH) up $(UP_ARGS)
+
+down: ## Stop all of it; the data stays
+	@tools/venv run
+	@$(LIBRESH) down $(ARGS)
+
+purge: ## Stop all of it and remove the data, after asking
+	@tools/venv run
+	@$(LIBRESH) purge $(ARGS)
+
+status: ## What runs, what is wrong and what to do
+	@tools/venv run
+	@$(LIBRESH) status $(ARGS)
+
+venv: ## The Python environment for working on libre.sh, in .venv
+	@tools/venv dev
+
+check: venv ## The fast part: format, lint, types, layers, unit and law tests (under a minute)
+	@tools/check $(ARGS)
+
+test: venv ## Everything: check, then the tests on a real API server and on a real cluster (root)
+	@tools/check
+	@$(PYTEST) $(ARGS)
+
+test-api: venv ## Only the tests that need a real API server
+	@$(PYTEST) -m apiserver $(ARGS)
+
+test-e2e: venv ## Only the tests that need the local cluster (root)
+	@$(PYTEST) -m e2e $(ARGS)
+
+bench: venv ## Measure: the operator against its baselines, and how long things take (docs/performance.md)
+	@$(VENV)/bin/python -m bench $(ARGS)
+
+format: venv ## Lay the code out, repair what can be repaired
+	@$(VENV)/bin/ruff format src tests tools
+	@$(VENV)/bin/ruff check --fix src tests tools
+
+generate: venv ## Write what is generated: CRDs, RBAC, manifests
+	@$(VENV)/bin/python tools/generate.py
+
+verify: generate ## Generate, and fail if anything that is committed changes
+	@git diff --exit-code --stat -- deploy docs || { echo "generated files were stale: commit what make generate wrote" >&2; exit 1; }
+
+lock: ## Renew requirements/*.txt from pyproject.toml
+	@tools/lock
+
+clean: ## Remove the Python environment and caches (not the cluster, not its data)
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
