@@ -117,7 +117,9 @@ class Driver(Protocol):
 class ServerDriver(Driver, Protocol):
     """A driver whose classes run one server for all their claims."""
 
-    def server_looks_at(self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], settings: Settings) -> tuple[Ref, ...]:
+    def server_looks_at(
+        self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], settings: Settings
+    ) -> tuple[Ref, ...]:
         """The objects `plan_server` wants to see."""
 
     def plan_server(

@@ -1,8 +1,8 @@
 """What one pass concludes: how it stands, what its status says, what to do.
 
-    Settled     desired is actual                     Ready=True
-    Waiting     nothing is wrong, it is not there yet  Ready=False, Reconciling=True
-    Stalled     a person must edit something           Ready=False, Stalled=True
+Settled     desired is actual                     Ready=True
+Waiting     nothing is wrong, it is not there yet  Ready=False, Reconciling=True
+Stalled     a person must edit something           Ready=False, Stalled=True
 """
 
 from collections.abc import Mapping

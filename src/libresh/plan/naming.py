@@ -16,6 +16,8 @@ INSTANCE_LABEL = "app.kubernetes.io/instance"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 VERSION_LABEL = "app.kubernetes.io/version"
 PART_OF_LABEL = "app.kubernetes.io/part-of"
+OWNER_LABEL = "libre.sh/owner"
+"""On everything, pods too: `<Kind>.<name>` of the object it was made for."""
 KEPT_FOR_LABEL = "libre.sh/kept-for"
 """On data that outlives its owner: `<Kind>.<name>` of the object it is kept for."""
 
@@ -47,8 +49,8 @@ def selector_for(*, name: str, instance: str, component: str = "") -> dict[str, 
     return labels
 
 
-def kept_for(kind: str, name: str) -> str:
-    """The value of KEPT_FOR_LABEL."""
+def owner_value(kind: str, name: str) -> str:
+    """The value of OWNER_LABEL and KEPT_FOR_LABEL."""
     return f"{kind}.{name}"
 
 

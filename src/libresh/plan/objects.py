@@ -142,7 +142,9 @@ class Container:
 
 def build_env(name: str, value: str | Mapping[str, Any]) -> Object:
     """One environment variable."""
-    return {"name": name, "value": value} if isinstance(value, str) else {"name": name, "valueFrom": dict(value)}
+    return (
+        {"name": name, "value": value} if isinstance(value, str) else {"name": name, "valueFrom": dict(value)}
+    )
 
 
 def env_from_secret(secret: str, key: str) -> Mapping[str, Any]:
@@ -237,7 +239,13 @@ def build_template(pod: Pod, labels: Mapping[str, str], content: str) -> Object:
 
 
 def build_deployment(
-    metadata: Object, pod: Pod, *, selector: Mapping[str, str], content: str = "", replicas: int = 1, recreate: bool = True
+    metadata: Object,
+    pod: Pod,
+    *,
+    selector: Mapping[str, str],
+    content: str = "",
+    replicas: int = 1,
+    recreate: bool = True,
 ) -> Object:
     """A Deployment. `recreate`: never two at once, for what must be alone."""
     return {
@@ -257,7 +265,13 @@ def build_deployment(
 
 
 def build_stateful_set(
-    metadata: Object, pod: Pod, *, selector: Mapping[str, str], service: str, content: str = "", replicas: int = 1
+    metadata: Object,
+    pod: Pod,
+    *,
+    selector: Mapping[str, str],
+    service: str,
+    content: str = "",
+    replicas: int = 1,
 ) -> Object:
     """A StatefulSet: at most one pod of each name exists at any time, even when a node is silent."""
     return {
@@ -297,7 +311,8 @@ def build_service(
     """A Service; a headless one also answers for pods that are not ready."""
     spec: Object = {
         "ports": [
-            {"name": name, "port": port, "protocol": "TCP", "targetPort": name} for name, port in ports.items()
+            {"name": name, "port": port, "protocol": "TCP", "targetPort": name}
+            for name, port in ports.items()
         ],
         "selector": dict(selector),
     }

@@ -53,7 +53,12 @@ def trouble_of(pods: Sequence[Object]) -> str:
             reason = waiting.get("reason", "")
             if reason in ("ImagePullBackOff", "ErrImagePull", "ErrImageNeverPull", "InvalidImageName"):
                 return f"image {container.get('image', '')} cannot be had ({reason})"
-            if reason in ("CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
+            if reason in (
+                "CrashLoopBackOff",
+                "CreateContainerConfigError",
+                "CreateContainerError",
+                "RunContainerError",
+            ):
                 return f"container {container['name']} of pod {pod['metadata']['name']} does not start ({reason})"
         for condition in status.get("conditions", ()):
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
