@@ -4,8 +4,18 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from libresh.api.claims import ClassName, DeletionPolicy
-from libresh.api.meta import BaseStatus, Column, Kind, Resource, Rule, Struct
+from libresh.api.claims import DeletionPolicy
+from libresh.api.meta import (
+    FORBIDDEN,
+    BaseStatus,
+    Column,
+    Kind,
+    ObjectName,
+    Resource,
+    Rule,
+    Struct,
+    name_rule,
+)
 
 DEFAULT_PROFILE = "apps.libre.sh/is-default-profile"
 """The annotation that makes a profile the one of every instance that names none, when it is "true"."""
@@ -15,30 +25,60 @@ Host = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=253,
-        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)+$",
+        pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
+        extra={
+            "message": "must be a DNS name such as chat.example.org: lower-case letters, digits and "
+            "hyphens in two or more parts joined by dots; no underscore, port, path, dot at the end or IP "
+            "address"
+        },
     ),
 ]
-ObjectName = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
+Version = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[0-9A-Za-z.+-]+$",
+        extra={"message": "must be a version or the beginning of one, such as 1.163 or 1.163.2"},
+    ),
 ]
-
-Version = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[0-9A-Za-z.+-]+$")]
+AppKind = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[A-Z][A-Za-z0-9]*$",
+        extra={"message": "must be a kind of application such as Matrix, as it is written after kind:"},
+    ),
+]
 SpecPath = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*$")
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=256,
+        pattern=r"^[A-Za-z][A-Za-z0-9]*(\.[A-Za-z][A-Za-z0-9]*)*$",
+        extra={"message": "must be names joined by dots, as they stand below spec, such as settings.registration"},
+    ),
 ]
 
 
 class ServiceRef(Struct):
-    """Where a backing service comes from: a claim made for this application of a class, or something that exists."""
+    """Where a backing service comes from: a claim of a class, made for this application, or what exists."""
 
     RULES = (
         Rule(
             "[has(self.className), has(self.claim), has(self.secret)].filter(x, x).size() <= 1",
             "set at most one of className, claim and secret: they are three ways to say where the service comes from",
+            reason=FORBIDDEN,
         ),
     )
 
-    class_name: ClassName | None = None
+    class_name: Annotated[
+        ObjectName | None,
+        msgspec.Meta(
+            description="The ServiceClass of the claim that is made for this application. Absent: the default class."
+        ),
+    ] = None
     claim: Annotated[ObjectName | None, msgspec.Meta(description="An existing claim in this namespace.")] = None
     secret: Annotated[
         ObjectName | None, msgspec.Meta(description="An existing connection secret in this namespace.")
@@ -52,12 +92,14 @@ class TLSSpec(Struct):
         Rule(
             "!(has(self.secretName) && has(self.clusterIssuer))",
             "set secretName for a certificate that exists or clusterIssuer for one that cert-manager makes, not both",
+            reason=FORBIDDEN,
         ),
     )
 
     secret_name: Annotated[ObjectName | None, msgspec.Meta(description="A TLS Secret in this namespace.")] = None
     cluster_issuer: Annotated[
-        ObjectName | None, msgspec.Meta(description="A ClusterIssuer of cert-manager that makes the certificate.")
+        ObjectName | None,
+        msgspec.Meta(description="A ClusterIssuer of cert-manager that makes the certificate."),
     ] = None
 
 
@@ -76,7 +118,9 @@ class AppSpec(Struct):
     host: Annotated[Host | None, msgspec.Meta(description="The name people reach the application at.")] = None
     profile: Annotated[
         ObjectName | None,
-        msgspec.Meta(description="The AppProfile that gives the defaults. Absent: the default profile, if there is one."),
+        msgspec.Meta(
+            description="The AppProfile that gives the defaults. Absent: the default profile, if there is one."
+        ),
     ] = None
     version: Annotated[
         Version | None,
@@ -86,13 +130,15 @@ class AppSpec(Struct):
     ] = None
     ingress: IngressSpec | None = None
     suspend: Annotated[
-        bool, msgspec.Meta(description="Leave everything as it is: nothing is changed until this is false again.")
+        bool,
+        msgspec.Meta(description="Leave everything as it is: nothing is changed until this is false again."),
     ] = False
     deletion_policy: Annotated[
         DeletionPolicy,
         msgspec.Meta(
-            description="What becomes of the data when this object is deleted. Retain keeps databases, buckets and "
-            "secrets, and an object of the same name finds them again; Delete removes them for ever."
+            description="What becomes of the data when this object is deleted. Retain keeps databases, "
+            "buckets and secrets, and an object of the same name finds them again; Delete removes them for "
+            "ever."
         ),
     ] = "Retain"
 
@@ -100,18 +146,18 @@ class AppSpec(Struct):
 class ComponentStatus(Struct, kw_only=True):
     """How one part of the application stands."""
 
-    name: str
-    ready: bool
-    message: str = ""
+    name: Annotated[str, msgspec.Meta(description="The part.")]
+    ready: Annotated[bool, msgspec.Meta(description="Whether it does its work.")]
+    message: Annotated[str, msgspec.Meta(description="What it lacks, if anything.")] = ""
 
 
 class BackingStatus(Struct, kw_only=True):
     """How one backing service of the application stands."""
 
-    role: str
-    ref: str
-    ready: bool
-    message: str = ""
+    role: Annotated[str, msgspec.Meta(description="What the application uses it for, for example database.")]
+    ref: Annotated[str, msgspec.Meta(description="The claim or secret it comes from.")]
+    ready: Annotated[bool, msgspec.Meta(description="Whether it can be used.")]
+    message: Annotated[str, msgspec.Meta(description="What it lacks, if anything.")] = ""
 
 
 class AppStatus(BaseStatus):
@@ -136,9 +182,7 @@ class AppStatus(BaseStatus):
             extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["role"]},
         ),
     ] = []
-    kept: Annotated[
-        list[str], msgspec.Meta(max_length=64, description="What stays when this object is deleted.")
-    ] = []
+    kept: Annotated[list[str], msgspec.Meta(max_length=64, description="What stays when this object is deleted.")] = []
     effective: Annotated[
         dict[str, Any] | None,
         msgspec.Meta(description="The settings in force that did not come from this object, each with its origin."),
@@ -151,6 +195,12 @@ class App(Resource, kw_only=True):
     spec: AppSpec
     status: AppStatus = msgspec.field(default_factory=AppStatus)
 
+
+APP_NAME_LIMIT = 40
+"""Shorter than a claim's: an application's claims are named after it."""
+
+APP_RULES = (name_rule(APP_NAME_LIMIT),)
+"""What holds for the whole object of every kind of application."""
 
 APP_COLUMNS = (
     Column("URL", ".status.url"),
@@ -165,12 +215,24 @@ APP_COLUMNS = (
 class AppProfileSpec(Struct, kw_only=True):
     """Defaults for the instances of one kind of application, and which of them may not be overridden."""
 
+    RULES = (
+        Rule(
+            "self.appKind == oldSelf.appKind",
+            "appKind cannot be changed: the instances of this profile are of the old kind. Make another profile",
+            field=".appKind",
+            reason=FORBIDDEN,
+        ),
+    )
+
     app_kind: Annotated[
-        str, msgspec.Meta(min_length=1, max_length=63, description="The kind of application, for example Matrix.")
+        AppKind,
+        msgspec.Meta(description="The kind of application, for example Matrix. It cannot be changed."),
     ]
     defaults: Annotated[
         dict[str, Any],
-        msgspec.Meta(description="A spec of that kind, as far as it shall be given: instances that say nothing get it."),
+        msgspec.Meta(
+            description="A spec of that kind, as far as it shall be given: instances that say nothing get it."
+        ),
     ] = {}
     locked: Annotated[
         list[SpecPath],

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from libresh.api.claims import COLUMNS, Claim, ClaimSpec, Quantity
+from libresh.api.claims import CLAIM_RULES, COLUMNS, Claim, ClaimSpec, Quantity
 from libresh.api.meta import Kind, Struct
 
 
@@ -12,10 +12,12 @@ class RedisParameters(Struct):
     """What the cache must be like."""
 
     memory: Annotated[
-        Quantity, msgspec.Meta(description="How much it may hold in memory before it drops the least used keys.")
+        Quantity,
+        msgspec.Meta(description="How much it may hold in memory before it drops the least used keys."),
     ] = "64Mi"
     persistence: Annotated[
-        bool, msgspec.Meta(description="Whether its content survives a restart. A cache's users do not need this.")
+        bool,
+        msgspec.Meta(description="Whether its content survives a restart. A cache's users do not need this."),
     ] = False
 
 
@@ -28,9 +30,12 @@ class RedisSpec(ClaimSpec):
 class Redis(Claim):
     """A claim to a cache that speaks the Redis protocol.
 
-    Whoever provides it, the connection secret has the keys type, provider, host, port, username, password and uri.
+    Whoever provides it, the connection secret has the keys type, provider, host, port, username, password
+    and uri.
     """
 
-    KIND: ClassVar[Kind] = Kind(group="cache.libre.sh", kind="Redis", plural="redises", columns=COLUMNS)
+    KIND: ClassVar[Kind] = Kind(
+        group="cache.libre.sh", kind="Redis", plural="redises", columns=COLUMNS, rules=CLAIM_RULES
+    )
 
     spec: RedisSpec = msgspec.field(default_factory=RedisSpec)

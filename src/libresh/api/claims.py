@@ -4,7 +4,17 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from libresh.api.meta import BaseStatus, Column, LocalName, Resource, Rule, Struct
+from libresh.api.meta import (
+    FORBIDDEN,
+    BaseStatus,
+    Column,
+    LocalName,
+    ObjectName,
+    Resource,
+    Rule,
+    Struct,
+    name_rule,
+)
 
 DeletionPolicy = Literal["Retain", "Delete"]
 
@@ -13,18 +23,16 @@ Quantity = Annotated[
     msgspec.Meta(
         min_length=1,
         max_length=32,
-        pattern=r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+        pattern=r"^([0-9]*[1-9][0-9]*(\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)$",
+        extra={"message": "must be a size above zero with a unit: 500M and 5G, or in powers of two 500Mi and 5Gi"},
     ),
 ]
 
 ClassName = Annotated[
-    str,
+    ObjectName,
     msgspec.Meta(
-        min_length=1,
-        max_length=253,
-        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-        description="The ServiceClass that serves this claim. Absent: the default class of this kind of claim, "
-        "also one that appears later. It cannot be changed once set.",
+        description="The ServiceClass that serves this claim. Absent: the default class of this kind of "
+        "claim, also one that appears later. It cannot be changed once a class serves the claim."
     ),
 ]
 
@@ -34,20 +42,9 @@ class ClaimSpec(Struct):
 
     RULES = (
         Rule(
-            "!has(oldSelf.className) || (has(self.className) && self.className == oldSelf.className)",
-            "className cannot be changed: make a new claim of the other class and move the data to it",
-            field=".className",
-        ),
-        Rule(
-            "!has(oldSelf.compositionRef) || (has(self.compositionRef) && "
-            "self.compositionRef.name == oldSelf.compositionRef.name)",
-            "compositionRef cannot be changed: make a new claim of the other class and move the data to it",
-            field=".compositionRef",
-        ),
-        Rule(
             "!has(self.className) || !has(self.compositionRef) || self.className == self.compositionRef.name",
-            "className and compositionRef name different classes: compositionRef is another spelling of className, "
-            "set one of them",
+            "className and compositionRef name different classes: compositionRef is another spelling of "
+            "className, set one of them",
         ),
     )
 
@@ -58,8 +55,8 @@ class ClaimSpec(Struct):
     deletion_policy: Annotated[
         DeletionPolicy | None,
         msgspec.Meta(
-            description="What becomes of the data when this claim is deleted. Retain keeps it, and a claim of the same "
-            "name finds it again. Absent: as the class says."
+            description="What becomes of the data when this claim is deleted. Retain keeps it, and a claim "
+            "of the same name finds it again. Absent: as the class says."
         ),
     ] = None
     write_connection_secret_to_ref: Annotated[
@@ -71,7 +68,7 @@ class ClaimSpec(Struct):
 class Binding(Struct):
     """Where the connection secret is (a servicebinding.io provisioned service)."""
 
-    name: str
+    name: Annotated[str, msgspec.Meta(description="The name of the connection secret.")]
 
 
 class Instance(Struct):
@@ -89,8 +86,8 @@ class ClaimStatus(BaseStatus):
     parameters: Annotated[
         dict[str, Any] | None,
         msgspec.Meta(
-            description="The class's parameters, copied when provisioned: later edits of the class do not reach "
-            "this claim."
+            description="The class's parameters, copied when provisioned: later edits of the class do not "
+            "reach this claim."
         ),
     ] = None
     deletion_policy: Annotated[
@@ -133,10 +130,37 @@ COLUMNS = (
     Column("Age", ".metadata.creationTimestamp", "date"),
 )
 
-STORAGE_GROWS = Rule(
-    "!has(oldSelf.storage) || (has(self.storage) && "
-    "quantity(self.storage).compareTo(quantity(oldSelf.storage)) >= 0)",
-    "storage can grow but not shrink: no volume can be made smaller without risking what is on it",
-    field=".storage",
+NAME_LIMIT = 46
+"""So that the longest name made from a claim's stays within the 63 characters of a label or a Service."""
+
+
+def class_rule(spelling: str, other: str, name: str) -> Rule:
+    """The class cannot be changed once one serves the claim; before, a misspelt one can be corrected."""
+    return Rule(
+        f"!has(oldSelf.status) || !has(oldSelf.status.className) || (has(self.spec.{spelling}) ? "
+        f"self.spec.{spelling}{name} == oldSelf.status.className || (has(oldSelf.spec.{spelling}) && "
+        f"self.spec.{spelling}{name} == oldSelf.spec.{spelling}{name}) : "
+        f"!has(oldSelf.spec.{spelling}) || has(self.spec.{other}))",
+        f"{spelling} cannot be changed: the class in status.className already serves this claim. Make a new claim "
+        "of the other class and move the data to it",
+        field=f".spec.{spelling}",
+        reason=FORBIDDEN,
+    )
+
+
+CLAIM_RULES = (
+    name_rule(NAME_LIMIT),
+    class_rule("className", "compositionRef", ""),
+    class_rule("compositionRef", "className", ".name"),
 )
-"""For parameters whose storage has no default (a default makes `has` true everywhere)."""
+"""What holds for the whole object of every kind of claim."""
+
+STORAGE_GROWS = Rule(
+    "!has(oldSelf.storage) || !isQuantity(oldSelf.storage) || (has(self.storage) && "
+    "(!isQuantity(self.storage) || quantity(self.storage).compareTo(quantity(oldSelf.storage)) >= 0))",
+    "storage can grow but not shrink: no volume can be made smaller without risking what is on it. Keep "
+    "the size it has, or make a smaller claim and move the data to it",
+    field=".storage",
+    reason=FORBIDDEN,
+)
+"""For parameters with a `storage`, whether it has a default or not."""

@@ -9,8 +9,9 @@ from libresh.plan.decision import Extra, Outcome, Settled, Stalled, Waiting
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 ORDER = {READY: 0, RECONCILING: 1, STALLED: 2}
 
+
 def conditions_for(outcome: Outcome, extras: Iterable[Extra] = ()) -> list[Extra]:
-    """What Ready, Reconciling and Stalled say of an outcome (kstatus: the two abnormal ones only while True)."""
+    """What Ready, Reconciling and Stalled say of an outcome (kstatus: the last two only while True)."""
     found: list[Extra]
     match outcome:
         case Settled(message=message, reason=reason):
@@ -21,8 +22,9 @@ def conditions_for(outcome: Outcome, extras: Iterable[Extra] = ()) -> list[Extra
             found = [Extra(READY, ready, reason, message), Extra(STALLED, True, reason, message)]
     return found + list(extras)
 
+
 def merge(old: Iterable[Condition], new: Iterable[Extra], *, generation: int, now: datetime) -> list[Condition]:
-    """The conditions to write: `new` ones only, with the transition time of `old` kept where the status did not change."""
+    """The conditions to write: only the `new`, with the time of the `old` where the status did not change."""
     before = {condition.type: condition for condition in old}
     merged = []
     for extra in new:
@@ -41,13 +43,16 @@ def merge(old: Iterable[Condition], new: Iterable[Extra], *, generation: int, no
         )
     return sorted(merged, key=lambda condition: (ORDER.get(condition.type, 9), condition.type))
 
+
 def changed(old: Iterable[Condition], new: Iterable[Condition]) -> list[Condition]:
     """The conditions whose status or reason differs: what an event is worth."""
     before = {condition.type: (condition.status, condition.reason) for condition in old}
     return [c for c in new if before.get(c.type) != (c.status, c.reason)]
 
+
 def find(conditions: Iterable[Condition], type: str) -> Condition | None:
     """The condition of this type, or None."""
     return next((condition for condition in conditions if condition.type == type), None)
+
 
 __all__ = ["ORDER", "READY", "RECONCILING", "STALLED", "changed", "conditions_for", "find", "merge"]

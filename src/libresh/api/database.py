@@ -4,10 +4,18 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from libresh.api.claims import COLUMNS, STORAGE_GROWS, Claim, ClaimSpec, Quantity
-from libresh.api.meta import Column, Kind, Rule, Struct
+from libresh.api.claims import CLAIM_RULES, COLUMNS, STORAGE_GROWS, Claim, ClaimSpec, Quantity
+from libresh.api.meta import FORBIDDEN, Column, Kind, Rule, Struct
 
-Extension = Annotated[str, msgspec.Meta(min_length=1, max_length=63, pattern=r"^[a-z][a-z0-9_-]*$")]
+Extension = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=63,
+        pattern=r"^[a-z][a-z0-9_-]*$",
+        extra={"message": "must be the name of an extension such as pg_trgm: lower-case letters, digits, _ and -"},
+    ),
+]
 
 
 class PostgreSQLParameters(Struct):
@@ -16,18 +24,30 @@ class PostgreSQLParameters(Struct):
     RULES = (
         STORAGE_GROWS,
         Rule(
-            "self.locale == oldSelf.locale",
-            "locale cannot be changed: PostgreSQL fixes it when the database is made",
-            field=".locale",
+            "!has(self.storage) || !isQuantity(self.storage) || "
+            "quantity(self.storage).compareTo(quantity('256Mi')) >= 0",
+            "storage must be at least 256Mi: an empty database and its write-ahead log need that much",
+            field=".storage",
         ),
         Rule(
-            "self.version == oldSelf.version",
-            "version cannot be changed: moving to another major version is a migration",
+            "!has(oldSelf.locale) || (has(self.locale) && self.locale == oldSelf.locale)",
+            "locale cannot be changed: PostgreSQL fixes it when the database is made. Make a new claim "
+            "with the other locale and move the data to it",
+            field=".locale",
+            reason=FORBIDDEN,
+        ),
+        Rule(
+            "!has(oldSelf.version) || (has(self.version) && self.version == oldSelf.version)",
+            "version cannot be changed: another major version has another format on disk. Make a new claim "
+            "of the other version and move the data to it",
             field=".version",
+            reason=FORBIDDEN,
         ),
     )
 
-    storage: Annotated[Quantity, msgspec.Meta(description="Room for the data, for example 5Gi. It can grow later.")] = "5Gi"
+    storage: Annotated[Quantity, msgspec.Meta(description="Room for the data, for example 5Gi. It can grow later.")] = (
+        "5Gi"
+    )
     version: Annotated[Literal["17"], msgspec.Meta(description="Major version of PostgreSQL.")] = "17"
     extensions: Annotated[
         list[Extension],
@@ -41,7 +61,9 @@ class PostgreSQLParameters(Struct):
         str,
         msgspec.Meta(
             max_length=64,
+            min_length=1,
             pattern=r"^[A-Za-z0-9_.@-]+$",
+            extra={"message": "must be the name of a locale, such as C, C.UTF-8 or fr_FR.UTF-8"},
             description="Collation and character type of the database; the encoding is always UTF-8.",
         ),
     ] = "C"
@@ -56,8 +78,8 @@ class PostgreSQLSpec(ClaimSpec):
 class PostgreSQL(Claim):
     """A claim to a PostgreSQL database.
 
-    Whoever provides it, the connection secret has the keys type, provider, host, port, database, username, password and
-    uri.
+    Whoever provides it, the connection secret has the keys type, provider, host, port, database, username,
+    password and uri.
     """
 
     KIND: ClassVar[Kind] = Kind(
@@ -66,6 +88,7 @@ class PostgreSQL(Claim):
         plural="postgresqls",
         short=("pg",),
         columns=(*COLUMNS[:3], Column("Storage", ".spec.parameters.storage"), *COLUMNS[3:]),
+        rules=CLAIM_RULES,
     )
 
     spec: PostgreSQLSpec = msgspec.field(default_factory=PostgreSQLSpec)

@@ -4,10 +4,17 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from libresh.api.claims import COLUMNS, Claim, ClaimSpec
+from libresh.api.claims import CLAIM_RULES, COLUMNS, Claim, ClaimSpec
 from libresh.api.meta import Column, Kind, Struct
 
-Address = Annotated[str, msgspec.Meta(max_length=254, pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$")]
+Address = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=254,
+        pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+$",
+        extra={"message": "must be a bare mail address such as chat@example.org, without a name or angle brackets"},
+    ),
+]
 
 
 class SMTPAccountParameters(Struct):
@@ -28,8 +35,8 @@ class SMTPAccountSpec(ClaimSpec):
 class SMTPAccount(Claim):
     """A claim to a way to send mail.
 
-    Whoever provides it, the connection secret has the keys type, provider, host, port, tls (none, starttls or tls),
-    username, password, sender and uri.
+    Whoever provides it, the connection secret has the keys type, provider, host, port, tls (none, starttls or
+    tls), username, password, sender and uri.
     """
 
     KIND: ClassVar[Kind] = Kind(
@@ -38,6 +45,7 @@ class SMTPAccount(Claim):
         plural="smtpaccounts",
         short=("smtp",),
         columns=(*COLUMNS[:3], Column("Sender", ".spec.parameters.sender", priority=1), *COLUMNS[3:]),
+        rules=CLAIM_RULES,
     )
 
     spec: SMTPAccountSpec = msgspec.field(default_factory=SMTPAccountSpec)

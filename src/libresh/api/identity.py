@@ -4,10 +4,21 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from libresh.api.claims import COLUMNS, Claim, ClaimSpec
+from libresh.api.claims import CLAIM_RULES, COLUMNS, Claim, ClaimSpec
 from libresh.api.meta import Kind, Struct
 
-Uri = Annotated[str, msgspec.Meta(min_length=1, max_length=2048, pattern=r"^https?://[^\s]+$")]
+Uri = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=2048,
+        pattern=r"^https?://[^\s#*]+$",
+        extra={
+            "message": "must be a whole address such as https://chat.example.org/callback: http or https, "
+            "without spaces, wildcards or a fragment"
+        },
+    ),
+]
 
 
 class OIDCClientParameters(Struct, kw_only=True):
@@ -46,12 +57,17 @@ class OIDCClientSpec(ClaimSpec, kw_only=True):
 class OIDCClient(Claim, kw_only=True):
     """A claim to a client at an OpenID Connect provider.
 
-    Whoever provides it, the connection secret has the keys type, provider, host, port, issuer, client-id, client-secret and
-    uri.
+    Whoever provides it, the connection secret has the keys type, provider, host, port, issuer, client-id,
+    client-secret and uri.
     """
 
     KIND: ClassVar[Kind] = Kind(
-        group="identity.libre.sh", kind="OIDCClient", plural="oidcclients", short=("oidc",), columns=COLUMNS
+        group="identity.libre.sh",
+        kind="OIDCClient",
+        plural="oidcclients",
+        short=("oidc",),
+        columns=COLUMNS,
+        rules=CLAIM_RULES,
     )
 
     spec: OIDCClientSpec

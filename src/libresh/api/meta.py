@@ -18,17 +18,31 @@ class Struct(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True):
     RULES: ClassVar[tuple["Rule", ...]] = ()
 
 
+FORBIDDEN, REQUIRED = "FieldValueForbidden", "FieldValueRequired"
+
+
 @dataclass(frozen=True)
 class Rule:
     """A CEL validation (`x-kubernetes-validations`): what must hold, and what a person is told otherwise.
 
     A rule that names `oldSelf` is a transition rule; `field` is the path below this place that it speaks of.
+    `reason` is FORBIDDEN, REQUIRED or nothing: the word the API server puts before the message.
     """
 
     rule: str
     message: str
     field: str = ""
     reason: str = ""
+
+
+def name_rule(limit: int) -> Rule:
+    """The name of an object that others are named after, Services among them, which take no dots."""
+    return Rule(
+        f"self.metadata.name.size() <= {limit} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        f"metadata.name may have at most {limit} characters, only lower-case letters, digits and hyphens, "
+        "beginning with a letter: the Services and Secrets made for this object are named after it",
+        reason=FORBIDDEN,
+    )
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ class Kind:
         return f"{self.group}/{self.version}"
 
 
-class OwnerReference(Struct, frozen=True, gc=False):
+class OwnerReference(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True, frozen=True, gc=False):
     """Who an object belongs to."""
 
     api_version: str
@@ -117,18 +131,24 @@ Conditions = Annotated[
 ]
 
 
-class LocalName(Struct, frozen=True):
+ObjectName = Annotated[
+    str,
+    msgspec.Meta(
+        min_length=1,
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
+        extra={
+            "message": "must be the name of an object: lower-case letters, digits, hyphens and dots, with "
+            "a letter or digit at both ends"
+        },
+    ),
+]
+
+
+class LocalName(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True, frozen=True):
     """Names an object in the same namespace."""
 
-    name: Annotated[
-        str,
-        msgspec.Meta(
-            min_length=1,
-            max_length=253,
-            pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$",
-            description="The name of an object in the same namespace.",
-        ),
-    ]
+    name: Annotated[ObjectName, msgspec.Meta(description="The name of an object in the same namespace.")]
 
 
 class BaseStatus(Struct):

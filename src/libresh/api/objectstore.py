@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from libresh.api.claims import COLUMNS, STORAGE_GROWS, Claim, ClaimSpec, Quantity
+from libresh.api.claims import CLAIM_RULES, COLUMNS, STORAGE_GROWS, Claim, ClaimSpec, Quantity
 from libresh.api.meta import Column, Kind, Struct
 
 
@@ -14,7 +14,8 @@ class BucketParameters(Struct):
     RULES = (STORAGE_GROWS,)
 
     storage: Annotated[
-        Quantity, msgspec.Meta(description="Room for the objects, where the class needs to know. It can grow later.")
+        Quantity,
+        msgspec.Meta(description="Room for the objects, where the class needs to know. It can grow later."),
     ] = "10Gi"
     versioning: Annotated[
         bool, msgspec.Meta(description="Whether overwritten and deleted objects are kept as older versions.")
@@ -30,8 +31,8 @@ class BucketSpec(ClaimSpec):
 class Bucket(Claim):
     """A claim to an S3 bucket and credentials for it.
 
-    Whoever provides it, the connection secret has the keys type, provider, host, port, endpoint, region, bucket,
-    access-key-id, secret-access-key and uri.
+    Whoever provides it, the connection secret has the keys type, provider, host, port, endpoint, region,
+    bucket, access-key-id, secret-access-key and uri.
     """
 
     KIND: ClassVar[Kind] = Kind(
@@ -39,6 +40,7 @@ class Bucket(Claim):
         kind="Bucket",
         plural="buckets",
         columns=(*COLUMNS[:3], Column("Storage", ".spec.parameters.storage"), *COLUMNS[3:]),
+        rules=CLAIM_RULES,
     )
 
     spec: BucketSpec = msgspec.field(default_factory=BucketSpec)

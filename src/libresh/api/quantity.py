@@ -38,7 +38,7 @@ def exact(text: str) -> Fraction:
 
 
 def parse(text: str) -> int:
-    """The value in whole units (bytes), rounded away from zero as Kubernetes does: `parse("5Gi")` is 5368709120."""
+    """The value in whole units, rounded away from zero as Kubernetes does: `parse("5Gi")` is 5368709120."""
     value = exact(text)
     return ceil(value) if value >= 0 else floor(value)
 
@@ -54,9 +54,7 @@ def bytes_text(value: int) -> str:
     if value == 0:
         return "0"
     fitting = [
-        f"{value // int(SUFFIXES[unit])}{unit}"
-        for unit in (*BINARY, *DECIMAL)
-        if value % int(SUFFIXES[unit]) == 0
+        f"{value // int(SUFFIXES[unit])}{unit}" for unit in (*BINARY, *DECIMAL) if value % int(SUFFIXES[unit]) == 0
     ]
     return min((*fitting, str(value)), key=len)
 

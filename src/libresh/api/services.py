@@ -4,8 +4,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
-from libresh.api.claims import DeletionPolicy
-from libresh.api.meta import BaseStatus, Column, Kind, Resource, Rule, Struct
+from libresh.api.claims import NAME_LIMIT, DeletionPolicy
+from libresh.api.meta import FORBIDDEN, BaseStatus, Column, Kind, Resource, Rule, Struct, name_rule
 
 DEFAULT_CLASS = "services.libre.sh/is-default-class"
 """The annotation that makes a class the default of its kind of claim, when it is "true"."""
@@ -17,8 +17,18 @@ class ServiceClassSpec(Struct, kw_only=True):
     """Which driver serves which kind of claim."""
 
     RULES = (
-        Rule("self.claimKind == oldSelf.claimKind", "claimKind cannot be changed: make another class", field=".claimKind"),
-        Rule("self.driver == oldSelf.driver", "driver cannot be changed: make another class", field=".driver"),
+        Rule(
+            "self.claimKind == oldSelf.claimKind",
+            "claimKind cannot be changed: the claims of this class are of the old kind. Make another class",
+            field=".claimKind",
+            reason=FORBIDDEN,
+        ),
+        Rule(
+            "self.driver == oldSelf.driver",
+            "driver cannot be changed: the claims of this class are served by the old one. Make another class",
+            field=".driver",
+            reason=FORBIDDEN,
+        ),
     )
 
     claim_kind: Annotated[ClaimKind, msgspec.Meta(description="The kind of claim this class serves.")]
@@ -28,26 +38,35 @@ class ServiceClassSpec(Struct, kw_only=True):
             min_length=1,
             max_length=128,
             pattern=r"^[a-z0-9]([-a-z0-9./]*[a-z0-9])?$",
+            extra={
+                "message": "must be the name of a driver such as embedded, static or example.org/hosted: "
+                "lower-case letters, digits, hyphens, dots and slashes"
+            },
             description="Who provides the service: embedded, static, or the name an outside controller watches for.",
         ),
     ]
     parameters: Annotated[
         dict[str, Any],
         msgspec.Meta(
-            description="Parameters of the driver. They are copied to each claim when it is provisioned: an edit "
-            "reaches new claims only, except for the settings of a server that the class itself runs."
+            description="Parameters of the driver. They are copied to each claim when it is provisioned: "
+            "an edit reaches new claims only, except for the settings of a server that the class itself "
+            "runs."
         ),
     ] = {}
     deletion_policy: Annotated[
         DeletionPolicy,
-        msgspec.Meta(description="What becomes of the data when a claim of this class is deleted, unless it says itself."),
+        msgspec.Meta(
+            description="What becomes of the data when a claim of this class is deleted, unless it says itself."
+        ),
     ] = "Retain"
 
 
 class ServiceClassStatus(BaseStatus):
     """What was observed of the class."""
 
-    claims: Annotated[int, msgspec.Meta(description="How many claims this class serves. In use it cannot be deleted.")] = 0
+    claims: Annotated[
+        int, msgspec.Meta(description="How many claims this class serves. In use it cannot be deleted.")
+    ] = 0
     capabilities: Annotated[
         list[str], msgspec.Meta(max_length=32, description="What services of this class can do.")
     ] = []
@@ -74,6 +93,7 @@ class ServiceClass(Resource, kw_only=True):
             Column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
             Column("Age", ".metadata.creationTimestamp", "date"),
         ),
+        rules=(name_rule(NAME_LIMIT),),
     )
 
     spec: ServiceClassSpec

@@ -49,7 +49,5 @@ class Children:
 
     def kept(self, part: str) -> Object:
         """Metadata of a child that holds data: it has no owner, and stays."""
-        labels = self.labels | {
-            naming.KEPT_FOR_LABEL: naming.owner_value(self.claim.KIND.kind, self.claim.name)
-        }
+        labels = self.labels | {naming.KEPT_FOR_LABEL: naming.owner_value(self.claim.KIND.kind, self.claim.name)}
         return objects.build_metadata(self.named(part), self.claim.namespace, labels)

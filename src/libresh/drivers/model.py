@@ -12,31 +12,16 @@ import msgspec
 
 from libresh.api.claims import Claim
 from libresh.api.services import ServiceClass
+from libresh.catalog.settings import Settings
 from libresh.plan.actions import Action, Object, Ref, Value
 from libresh.plan.decision import Outcome, Stalled
 from libresh.ports import SecretView, Watched
 
+__all__ = ["Ask", "Driver", "NoParameters", "Provision", "Seen", "Server", "ServerDriver", "Settings"]
+
 
 class NoParameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """For drivers that need none."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the operator itself was told at start, for all drivers and applications."""
-
-    image_prefix: str = "registry.libre.sh"
-    system_namespace: str = "libresh-system"
-    domain: str = "localhost"
-    """The suffix under which servers of classes get their host names."""
-    ca_config_map: str = ""
-    """`namespace/name` of a ConfigMap with key ca.crt that pods shall trust besides the public authorities."""
-    ca_bundle: str = ""
-    """What that ConfigMap holds, once read."""
-
-    def image(self, name: str, version: str) -> str:
-        """The full reference of one of libre.sh's images."""
-        return f"{self.image_prefix}/{name}:{version}"
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class From:
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """The SHA-512 crypt hash of a value of the same Secret (a str) or another. It is kept while it still fits that value."""
+    """The SHA-512 crypt hash of a value of the same Secret (a str) or another. It is kept while it still fits."""
 
     key: "str | SecretKey"
 

@@ -142,9 +142,7 @@ class Container:
 
 def build_env(name: str, value: str | Mapping[str, Any]) -> Object:
     """One environment variable."""
-    return (
-        {"name": name, "value": value} if isinstance(value, str) else {"name": name, "valueFrom": dict(value)}
-    )
+    return {"name": name, "value": value} if isinstance(value, str) else {"name": name, "valueFrom": dict(value)}
 
 
 def env_from_secret(secret: str, key: str) -> Mapping[str, Any]:
@@ -310,10 +308,7 @@ def build_service(
 ) -> Object:
     """A Service; a headless one also answers for pods that are not ready."""
     spec: Object = {
-        "ports": [
-            {"name": name, "port": port, "protocol": "TCP", "targetPort": name}
-            for name, port in ports.items()
-        ],
+        "ports": [{"name": name, "port": port, "protocol": "TCP", "targetPort": name} for name, port in ports.items()],
         "selector": dict(selector),
     }
     if headless:

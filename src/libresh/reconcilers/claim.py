@@ -91,9 +91,7 @@ class ClaimReconciler(Generic[C]):
         seen = await observe_refs(driver.looks_at(ask), reader)
         seen = Seen(seen.objects, seen.secrets, await observe_pods(obj, reader))
         connection = await reader.secret(obj.namespace, obj.connection_secret)
-        owners = (
-            tuple(o.uid for o in connection.metadata.owner_references if o.controller) if connection else ()
-        )
+        owners = tuple(o.uid for o in connection.metadata.owner_references if o.controller) if connection else ()
         return Observed(self.settings, chosen, ask, seen, connection, owners)
 
     def decide(self, obj: C, seen: Observed) -> Decision:
@@ -111,9 +109,7 @@ class ClaimReconciler(Generic[C]):
         provision = driver.plan(seen.ask, seen.seen)
         if obj.status.driver is None:
             # Which class serves the claim is on record before anything of that class is made.
-            return Decision(
-                Waiting(PROVISIONING, "Provisioning begins"), status_of(obj, seen.chosen, provision)
-            )
+            return Decision(Waiting(PROVISIONING, "Provisioning begins"), status_of(obj, seen.chosen, provision))
         actions = (*provision.actions, *connection_actions(obj, provision))
         outcome = conclude(obj, provision, seen)
         settled = isinstance(outcome, Settled)
@@ -126,14 +122,8 @@ async def observe_class(claim: Claim, reader: Reader) -> Chosen | Stalled | Wait
     if claim.status.driver and claim.status.class_name:
         cls = await reader.load(ServiceClass, claim.status.class_name)
         default = cls.spec.deletion_policy if cls else "Retain"
-        policy = (
-            claim.spec.deletion_policy
-            or (claim.status.deletion_policy if cls is None else default)
-            or "Retain"
-        )
-        return Chosen(
-            claim.status.class_name, claim.status.driver, claim.status.parameters or {}, policy == "Retain"
-        )
+        policy = claim.spec.deletion_policy or (claim.status.deletion_policy if cls is None else default) or "Retain"
+        return Chosen(claim.status.class_name, claim.status.driver, claim.status.parameters or {}, policy == "Retain")
     classes = [c for c in await reader.list(ServiceClass) if c.spec.claim_kind == claim.KIND.kind]
     if claim.wanted_class is None:
         return choose_default(claim, classes)
@@ -149,8 +139,8 @@ def choose_default(claim: Claim, classes: Sequence[ServiceClass]) -> Chosen | St
     if defaults:
         return Stalled(
             SEVERAL_DEFAULT_CLASSES,
-            f"spec.className is not set and several classes are the default: {', '.join(defaults)}; name one of them, or "
-            f"take the annotation services.libre.sh/is-default-class from all but one",
+            f"spec.className is not set and several classes are the default: {', '.join(defaults)}; name one of them, "
+            f"or take the annotation services.libre.sh/is-default-class from all but one",
         )
     return Waiting(
         NO_DEFAULT_CLASS,
@@ -164,9 +154,7 @@ def listed(classes: Sequence[ServiceClass]) -> str:
     return ", ".join(sorted(c.name for c in classes)) or "(there is none)"
 
 
-def check_class(
-    claim: Claim, cls: ServiceClass | None, classes: Sequence[ServiceClass]
-) -> Chosen | Stalled | Waiting:
+def check_class(claim: Claim, cls: ServiceClass | None, classes: Sequence[ServiceClass]) -> Chosen | Stalled | Waiting:
     """Whether a class can take the claim on."""
     kind = claim.KIND.kind
     if cls is None:
@@ -182,9 +170,7 @@ def check_class(
             f"{listed(classes)}",
         )
     if cls.deleting:
-        return Stalled(
-            CLASS_DELETING, f"spec.className: ServiceClass {cls.name} is being deleted; name another one"
-        )
+        return Stalled(CLASS_DELETING, f"spec.className: ServiceClass {cls.name} is being deleted; name another one")
     policy = claim.spec.deletion_policy or cls.spec.deletion_policy
     return Chosen(cls.name, cls.spec.driver, cls.spec.parameters, policy == "Retain")
 
@@ -275,9 +261,7 @@ def conclude(claim: Claim, provision: Provision, seen: Observed) -> Outcome:
     return provision.outcome
 
 
-def status_of(
-    claim: Claim, chosen: Chosen | None, provision: Provision | None, *, bound: bool = False
-) -> Object:
+def status_of(claim: Claim, chosen: Chosen | None, provision: Provision | None, *, bound: bool = False) -> Object:
     """The claim's own status fields."""
     if chosen is None:
         return {}

@@ -76,9 +76,7 @@ class EmbeddedBucket:
             actions += (Apply(build_server(ask, credentials.digest)),)
         volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
         return Provision(
-            outcome=outcome_of_workload(
-                "The S3 server", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume
-            ),
+            outcome=outcome_of_workload("The S3 server", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume),
             actions=actions,
             connection=connection_of(names),
             instance=f"{names.ref('StatefulSet')} (versitygw)",
@@ -146,9 +144,7 @@ def plan_access(ask: Ask) -> tuple[Action, ...]:
     size = bucket_of(ask).spec.parameters.storage
     return (
         Apply(objects.build_service(names.owned(), {"s3": PORT}, selector=names.selector)),
-        Apply(
-            objects.build_network_policy(names.owned(), selector=names.selector, ingress=inside, egress=())
-        ),
+        Apply(objects.build_network_policy(names.owned(), selector=names.selector, ingress=inside, egress=())),
         Apply(objects.build_volume_claim(names.kept("data"), size, ask.parameters.storage_class)),
     )
 
@@ -187,9 +183,7 @@ def build_server(ask: Ask, credentials_digest: str) -> Object:
     )
     pod = objects.Pod((container,), init=(prepare,), grace=30)
     content = naming.digest_of(versioning, credentials_digest)
-    return objects.build_stateful_set(
-        names.owned(), pod, selector=names.selector, service=names.name, content=content
-    )
+    return objects.build_stateful_set(names.owned(), pod, selector=names.selector, service=names.name, content=content)
 
 
 DRIVERS = (EmbeddedBucket(),)

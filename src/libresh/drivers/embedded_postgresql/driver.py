@@ -1,7 +1,8 @@
 """PostgreSQL by Patroni, one member of its own for each claim, on a volume in the claim's namespace.
 
-Patroni keeps its state in ConfigMaps of its own (`<name>-pg-config`, `<name>-pg-leader`), so its ServiceAccount may write
-just these. The application's role, database and extensions are made by the image's callback wherever the member is primary.
+Patroni keeps its state in ConfigMaps of its own (`<name>-pg-config`, `<name>-pg-leader`), so its ServiceAccount may
+write just these. The application's role, database and extensions are made by the image's callback wherever the member
+is primary.
 """
 
 from typing import Annotated, Any
@@ -117,9 +118,7 @@ class EmbeddedPostgreSQL:
         if credentials is not None:
             actions += (Apply(build_members(ask, names, credentials.digest)),)
         volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
-        outcome = outcome_of_workload(
-            "PostgreSQL", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume
-        )
+        outcome = outcome_of_workload("PostgreSQL", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume)
         return Provision(
             outcome=outcome,
             actions=actions,
@@ -183,15 +182,9 @@ def plan_access(names: Names) -> tuple[Action, ...]:
         Apply(objects.build_role(metadata, rules)),
         Apply(objects.build_role_binding(metadata, role=names.name, service_account=names.name)),
         Apply(objects.build_network_policy(metadata, selector=names.selector, ingress=inside + members)),
+        Apply(objects.build_service(metadata, {"postgresql": PORT}, selector=names.selector | {ROLE_LABEL: "primary"})),
         Apply(
-            objects.build_service(
-                metadata, {"postgresql": PORT}, selector=names.selector | {ROLE_LABEL: "primary"}
-            )
-        ),
-        Apply(
-            objects.build_service(
-                names.owned("members"), {"postgresql": PORT}, selector=names.selector, headless=True
-            )
+            objects.build_service(names.owned("members"), {"postgresql": PORT}, selector=names.selector, headless=True)
         ),
     )
 
@@ -280,12 +273,8 @@ def build_members(ask: Ask, names: Names, credentials_digest: str) -> Object:
             **{name: {"fieldRef": {"fieldPath": path}} for name, path in field.items()},
             "PATRONI_POSTGRESQL_CONNECT_ADDRESS": f"$(PATRONI_KUBERNETES_POD_IP):{PORT}",
             "PATRONI_RESTAPI_CONNECT_ADDRESS": f"$(PATRONI_KUBERNETES_POD_IP):{REST_PORT}",
-            "PATRONI_SUPERUSER_PASSWORD": objects.env_from_secret(
-                names.named("credentials"), "superuser-password"
-            ),
-            "PATRONI_REPLICATION_PASSWORD": objects.env_from_secret(
-                names.named("credentials"), "replication-password"
-            ),
+            "PATRONI_SUPERUSER_PASSWORD": objects.env_from_secret(names.named("credentials"), "superuser-password"),
+            "PATRONI_REPLICATION_PASSWORD": objects.env_from_secret(names.named("credentials"), "replication-password"),
             "LIBRESH_LC_COLLATE": claim.spec.parameters.locale,
             "LIBRESH_LC_CTYPE": claim.spec.parameters.locale,
             "LIBRESH_EXTENSIONS": extensions,

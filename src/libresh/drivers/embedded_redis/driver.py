@@ -31,7 +31,10 @@ PORT = 6379
 ROLE = "app"
 VERSION = "8.1"
 DATA = "/data"
-ACL = f"user default on nopass resetkeys resetchannels -@all +ping\nuser {ROLE} on >${{password}} ~* &* +@all -@admin +info\n"
+ACL = (
+    "user default on nopass resetkeys resetchannels -@all +ping\n"
+    f"user {ROLE} on >${{password}} ~* &* +@all -@admin +info\n"
+)
 """Anyone may ask whether the server is up; all else takes the claim's user, who may not administer the server."""
 
 
@@ -77,9 +80,7 @@ class EmbeddedRedis:
             actions += (Apply(build_server(ask, credentials.digest)),)
         volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
         return Provision(
-            outcome=outcome_of_workload(
-                "Valkey", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume
-            ),
+            outcome=outcome_of_workload("Valkey", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume),
             actions=actions,
             connection=connection_of(names),
             instance=f"{names.ref('StatefulSet')} (Valkey)",
@@ -99,9 +100,7 @@ def names_of(ask: Ask) -> Children:
 def kept_refs(ask: Ask) -> tuple[Ref, ...]:
     """The password, and the volume where content is to survive."""
     names = names_of(ask)
-    volume = (
-        (names.ref("PersistentVolumeClaim", "data"),) if redis_of(ask).spec.parameters.persistence else ()
-    )
+    volume = (names.ref("PersistentVolumeClaim", "data"),) if redis_of(ask).spec.parameters.persistence else ()
     return (names.ref("Secret", "credentials"), *volume)
 
 
@@ -123,9 +122,7 @@ def connection_of(names: Children) -> dict[str, Value]:
         "port": Literal(str(PORT)),
         "username": Literal(ROLE),
         "password": From(SecretKey(names.claim.namespace, names.named("credentials"), "password")),
-        "uri": Template(
-            f"redis://{ROLE}:${{password}}@{names.host}:{PORT}/0", {"password": "password"}, quote="url"
-        ),
+        "uri": Template(f"redis://{ROLE}:${{password}}@{names.host}:{PORT}/0", {"password": "password"}, quote="url"),
     }
 
 
@@ -152,9 +149,7 @@ def plan_access(ask: Ask) -> tuple[Action, ...]:
     inside = [{"from": [{"podSelector": {}}], "ports": [{"port": PORT, "protocol": "TCP"}]}]
     actions: tuple[Action, ...] = (
         Apply(objects.build_service(names.owned(), {"redis": PORT}, selector=names.selector)),
-        Apply(
-            objects.build_network_policy(names.owned(), selector=names.selector, ingress=inside, egress=())
-        ),
+        Apply(objects.build_network_policy(names.owned(), selector=names.selector, ingress=inside, egress=())),
         Apply(objects.build_config_map(names.owned("config"), {"valkey.conf": render_config(ask)})),
     )
     if redis_of(ask).spec.parameters.persistence:
