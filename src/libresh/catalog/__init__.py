@@ -1,0 +1,1 @@
+"""The shared vocabulary of application packages, and what turns its words into Kubernetes objects. Pure."""
