@@ -241,9 +241,8 @@ class _Builder:
                 folder.mkdir()
                 shutil.chown(folder, 10001, 10001)
                 writable[str(folder)] = path
-            tree = sandbox.Tree([layer.tree for layer in made], writable=writable)
             process = sandbox.Process(check.run, recipe.config.env)
-            running = sandbox.start(tree, process, work)
+            running = sandbox.start([layer.tree for layer in made], process, work, writable)
             try:
                 output, _ = running.communicate(timeout=CHECK_SECONDS)
             except subprocess.TimeoutExpired:

@@ -25,7 +25,7 @@ class Tree:
     """What to mount: layers (lowest first), where changes go, and what else to show inside."""
 
     layers: Sequence[Path]
-    upper: Path | None = None
+    upper: Path
     binds: Mapping[str, str] = field(default_factory=dict)
     writable: Mapping[str, str] = field(default_factory=dict)
 
@@ -34,22 +34,19 @@ def mount_script(tree: Tree, root: Path, work: Path) -> str:
     """Shell lines that build the tree under `root`, ready for chroot."""
     lowers = ":".join(str(path) for path in reversed(tree.layers))
     lines = ["set -eu", "mount --make-rprivate /"]
-    if tree.upper is not None and not lowers:
-        lines.append(f"mount --bind {tree.upper} {root}")
-    elif tree.upper is not None:
-        options = f"lowerdir={lowers},upperdir={tree.upper},workdir={work},{OVERLAY_OPTIONS}"
-        lines.append(f"mount -t overlay overlay -o {shlex.quote(options)} {root}")
-    elif len(tree.layers) == 1:
-        lines += [f"mount --bind {lowers} {root}", f"mount -o remount,bind,ro {root}"]
-    else:
-        lines.append(f"mount -t overlay overlay -o {shlex.quote(f'ro,lowerdir={lowers}')} {root}")
+    options = f"lowerdir={lowers},upperdir={tree.upper},workdir={work},{OVERLAY_OPTIONS}"
+    lines.append(f"mount -t overlay overlay -o {shlex.quote(options)} {root}")
     lines += _system_mounts(root)
     for source, inside in {**tree.binds, **tree.writable}.items():
-        target = shlex.quote(f"{root}{inside}")
-        make = f"mkdir -p {target}" if Path(source).is_dir() else f"mkdir -p $(dirname {target}); : >> {target}"
-        lines.append(f"[ -e {target} ] || {{ {make}; }}; mount --bind {shlex.quote(source)} {target}")
+        make = "mkdir -p $inside" if Path(source).is_dir() else "mkdir -p $(dirname $inside); : >> $inside"
+        lines += [
+            # Resolved inside: a link such as /var/run must not lead to this machine's own.
+            f"inside=$(chroot {root} realpath -m {shlex.quote(inside)})",
+            f"[ -e {root}$inside ] || chroot {root} /bin/sh -c \"{make}\"",
+            f"target={root}$inside; mount --bind {shlex.quote(source)} $target",
+        ]
         if source in tree.binds:
-            lines.append(f"mount -o remount,bind,ro {target}")
+            lines.append("mount -o remount,bind,ro $target")
     return "\n".join(lines) + "\n"
 
 
@@ -115,11 +112,18 @@ class Process:
     working_dir: str = "/"
 
 
-def start(tree: Tree, process: Process, work: Path) -> subprocess.Popen[bytes]:
-    """Start a process without any privilege on a read-only root; killing it kills all it started."""
-    root = work / "root"
-    shutil.rmtree(root, ignore_errors=True)
-    root.mkdir()
+def start(
+    layers: Sequence[Path], process: Process, work: Path, writable: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a process without any privilege on a read-only root; killing it kills all it started.
+
+    `writable` maps folders of this machine to where they are shown, as volumes are.
+    """
+    root, overlay, upper = work / "root", work / "overlay", work / "upper"
+    for folder in (root, overlay, upper):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    upper.chmod(0o755)
     drop = (
         f"setpriv --reuid {process.user} --regid {process.user} --groups {process.user} --inh-caps=-all"
         f" --bounding-set=-all --no-new-privs"
@@ -127,10 +131,14 @@ def start(tree: Tree, process: Process, work: Path) -> subprocess.Popen[bytes]:
     command = " ".join(shlex.quote(word) for word in process.command)
     steps = f"cd {shlex.quote(process.working_dir)}\n{env_script({'PATH': PATH, **process.env})}exec {command}\n"
     (work / "steps").write_text(steps)
+    lines = [
+        f"install -m 0644 {work / 'steps'} {root}/run/.start",
+        f"mount -o remount,ro {root}/run",
+        f"mount -o remount,ro {root}",
+        f"exec chroot {root} {drop} /bin/sh /run/.start",
+    ]
     script = work / "script"
-    setup = mount_script(tree, root, work / "unused")
-    enter = f"install -D -m 0644 {work / 'steps'} {root}/run/.start; mount -o remount,ro {root}/run\n"
-    script.write_text(setup + enter + f"exec chroot {root} {drop} /bin/sh /run/.start\n")
+    script.write_text(mount_script(Tree(layers, upper, writable=writable or {}), root, overlay) + "\n".join(lines))
     return subprocess.Popen(
         [*ISOLATION, "/bin/sh", str(script)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"PATH": PATH},
