@@ -141,8 +141,8 @@ def class_rule(spelling: str, other: str, name: str) -> Rule:
         f"self.spec.{spelling}{name} == oldSelf.status.className || (has(oldSelf.spec.{spelling}) && "
         f"self.spec.{spelling}{name} == oldSelf.spec.{spelling}{name}) : "
         f"!has(oldSelf.spec.{spelling}) || has(self.spec.{other}))",
-        f"{spelling} cannot be changed: the class in status.className already serves this claim. Make a new claim "
-        "of the other class and move the data to it",
+        f"{spelling} cannot be changed: the class in status.className already serves this claim. Make a "
+        "new claim of the other class and move the data to it",
         field=f".spec.{spelling}",
         reason=FORBIDDEN,
     )
