@@ -108,7 +108,7 @@ def refused(schema: Object) -> Iterator[str]:
 def refusals(schema: Object, path: str = "") -> Iterator[tuple[str, str]]:
     """Every rule's field and message, outermost first."""
     for rule in schema.get("x-kubernetes-validations", ()):
-        yield f"{path}{rule.get('fieldPath', '')}".lstrip(".") or "metadata.name", rule["message"]
+        yield f"{path}{rule.get('fieldPath', '')}".lstrip("."), rule["message"]
     for name, field in schema.get("properties", {}).items():
         if path or name == "spec":
             yield from refusals(field, f"{path}.{name}")

@@ -81,7 +81,8 @@ def object_schema(type: type[Resource]) -> Schema:
         "properties": {
             "apiVersion": {"description": f"Always {type.KIND.api_version}.", "type": "string"},
             "kind": {"description": f"Always {type.KIND.kind}.", "type": "string"},
-            "metadata": {"type": "object"},
+            # The name stands here only so that rules can point at it.
+            "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
             "spec": spec,
             "status": status,
         },
