@@ -5,66 +5,63 @@ from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Protocol
 
 from libresh.api.apps import App
+from libresh.catalog.model import AnyPackage
+from libresh.catalog.model import Package as PackageType
 from libresh.errors import LibreshError
 
 ENTRY_POINTS = "libresh.apps"
 
 
-class Package(Protocol):
-    """What discovery needs to know of a package: `PACKAGE` in the `package` module of an app's folder."""
-
-    @property
-    def type(self) -> type[App]:
-        """The kind it brings."""
-
-
 @cache
-def packages() -> tuple[Package, ...]:
-    """Every application package that can be found, sorted by kind."""
-    found: dict[str, tuple[Package, str]] = {}
+def packages() -> dict[str, AnyPackage]:
+    """Every application package that can be found, by the kind it brings, sorted."""
+    found: dict[str, tuple[AnyPackage, str]] = {}
     for package, origin in (*built_in(), *brought()):
-        kind = package.type.KIND.kind
-        if kind in found:
+        if package.kind_name in found:
             raise LibreshError(
                 "duplicate-package",
-                f"{origin} and {found[kind][1]} both bring the application {kind}",
+                f"{origin} and {found[package.kind_name][1]} both bring the application {package.kind_name}",
                 "uninstall one of them",
             )
-        found[kind] = (package, origin)
-    return tuple(found[kind][0] for kind in sorted(found))
+        found[package.kind_name] = (package, origin)
+    return {kind: found[kind][0] for kind in sorted(found)}
 
 
 def kinds() -> tuple[type[App], ...]:
     """The kind of every application, sorted."""
-    return tuple(package.type for package in packages())
+    return tuple(package.kind for package in packages().values())
 
 
-def built_in() -> Iterator[tuple[Package, str]]:
-    """The packages in the folders beside this file."""
+def built_in() -> Iterator[tuple[AnyPackage, str]]:
+    """The packages in the folders beside this file: `PACKAGE` in the module `package` of each."""
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         if module.ispkg:
             yield import_module(f"{module.name}.package").PACKAGE, module.name
 
 
-def brought() -> Iterator[tuple[Package, str]]:
+def brought() -> Iterator[tuple[AnyPackage, str]]:
     """The packages other distributions declare as entry points: `name = "their.module:PACKAGE"`."""
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value)):
-        yield loaded(point), f"{point.value} ({point.dist.name if point.dist else 'no distribution'})"
+        yield loaded(point), f"{point.value} of {distribution(point)}"
 
 
-def loaded(point: EntryPoint) -> Package:
+def loaded(point: EntryPoint) -> AnyPackage:
     """The package behind an entry point. One that cannot be loaded is an error: its applications must not go unrun."""
     try:
-        package: Package = point.load()
-        package.type.KIND  # noqa: B018 - a package without a kind shall fail here, where it can be named
+        package = point.load()
+        if not isinstance(package, PackageType):
+            raise TypeError(f"{point.value} is not a libresh.catalog.model.Package")
     except Exception as error:
-        name = point.dist.name if point.dist else point.value
         raise LibreshError(
             "broken-package",
-            f"the application package {point.name} of {name} cannot be loaded: {error}",
-            f"upgrade or uninstall {name}",
+            f"the application package {point.name} of {distribution(point)} cannot be loaded: {error}",
+            f"upgrade or uninstall {distribution(point)}",
         ) from error
     return package
+
+
+def distribution(point: EntryPoint) -> str:
+    """What a person would uninstall."""
+    return point.dist.name if point.dist else point.value
