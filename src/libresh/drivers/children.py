@@ -1,53 +1,66 @@
-"""What drivers make for a claim: how it is named and labelled, what goes with the claim and what is kept."""
+"""What drivers make for a claim or a class: how it is named and labelled, what goes with it and what is kept."""
 
 from dataclasses import dataclass
 
 from libresh.api.claims import Claim
+from libresh.api.meta import Resource
 from libresh.plan import naming, objects
 from libresh.plan.actions import Object, Ref
 
 
 @dataclass(frozen=True)
 class Children:
-    """The children of one claim. `suffix` keeps claims of different kinds and one name apart."""
+    """The children of one claim or class. `suffix` keeps owners of different kinds and one name apart."""
 
-    claim: Claim
+    owner: Resource
     suffix: str
     software: str
     version: str = ""
+    space: str = ""
+    """The namespace, where it is not the owner's own."""
+
+    @property
+    def claim(self) -> Claim:
+        """The owner, where it is a claim."""
+        assert isinstance(self.owner, Claim)
+        return self.owner
+
+    @property
+    def namespace(self) -> str:
+        return self.space or self.owner.namespace
 
     @property
     def name(self) -> str:
         """The name of the main child; the others append to it."""
-        return f"{self.claim.name}-{self.suffix}"
+        return f"{self.owner.name}-{self.suffix}"
 
     @property
     def host(self) -> str:
         """The name of the Service in the cluster's DNS, whatever the cluster's domain."""
-        return f"{self.name}.{self.claim.namespace}.svc"
+        return f"{self.name}.{self.namespace}.svc"
 
     @property
     def selector(self) -> dict[str, str]:
-        return naming.selector_for(name=self.software, instance=self.claim.name, component=self.suffix)
+        return naming.selector_for(name=self.software, instance=self.owner.name, component=self.suffix)
 
     @property
     def labels(self) -> dict[str, str]:
         labels = naming.labels_for(
-            name=self.software, instance=self.claim.name, component=self.suffix, version=self.version
+            name=self.software, instance=self.owner.name, component=self.suffix, version=self.version
         )
-        return labels | {naming.OWNER_LABEL: naming.owner_value(self.claim.KIND.kind, self.claim.name)}
+        return labels | {naming.OWNER_LABEL: naming.owner_value(self.owner.KIND.kind, self.owner.name)}
 
     def ref(self, kind: str, part: str = "") -> Ref:
-        return Ref(kind, self.named(part), self.claim.namespace)
+        return Ref(kind, self.named(part), self.namespace)
 
     def named(self, part: str = "") -> str:
         return f"{self.name}-{part}" if part else self.name
 
     def owned(self, part: str = "") -> Object:
-        """Metadata of a child that goes with the claim."""
-        return objects.build_metadata(self.named(part), self.claim.namespace, self.labels, owner=self.claim)
+        """Metadata of a child that goes with its owner."""
+        return objects.build_metadata(self.named(part), self.namespace, self.labels, owner=self.owner)
 
     def kept(self, part: str) -> Object:
         """Metadata of a child that holds data: it has no owner, and stays."""
-        labels = self.labels | {naming.KEPT_FOR_LABEL: naming.owner_value(self.claim.KIND.kind, self.claim.name)}
-        return objects.build_metadata(self.named(part), self.claim.namespace, labels)
+        labels = self.labels | {naming.KEPT_FOR_LABEL: naming.owner_value(self.owner.KIND.kind, self.owner.name)}
+        return objects.build_metadata(self.named(part), self.namespace, labels)

@@ -267,18 +267,7 @@ def status_of(claim: Claim, chosen: Chosen | None, provision: Provision | None, 
         return {}
     driver = drivers().get((claim.KIND.kind, chosen.driver))
     if driver is None or provision is None:
-        known = claim.status
-        return msgspec.to_builtins(
-            type(known)(
-                class_name=known.class_name,
-                driver=known.driver,
-                parameters=known.parameters,
-                deletion_policy=known.deletion_policy,
-                binding=known.binding if bound else None,
-                instance=known.instance,
-                capabilities=known.capabilities,
-            )
-        )
+        return unchanged(claim, bound=bound)
     parameters = msgspec.convert(chosen.parameters, driver.parameters)
     status: Object = {
         "className": chosen.name,
@@ -291,6 +280,16 @@ def status_of(claim: Claim, chosen: Chosen | None, provision: Provision | None, 
     if bound:
         status["binding"] = {"name": claim.connection_secret}
     return status
+
+
+def unchanged(claim: Claim, *, bound: bool) -> Object:
+    """The claim's own status fields as they are on record."""
+    status: Object = msgspec.to_builtins(claim.status)
+    return {
+        key: value
+        for key, value in status.items()
+        if key not in ("conditions", "observedGeneration") and (key != "binding" or bound)
+    }
 
 
 def let_go(claim: Claim, seen: Observed) -> Decision:

@@ -174,8 +174,8 @@ def plan_access(names: Names) -> tuple[Action, ...]:
         },
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "patch", "update", "watch"]},
     )
-    inside = [{"from": [{"podSelector": {}}], "ports": [{"port": PORT, "protocol": "TCP"}]}]
-    members = [{"from": [{"podSelector": {"matchLabels": names.selector}}]}]
+    inside: list[dict[str, Any]] = [{"from": [{"podSelector": {}}], "ports": [{"port": PORT, "protocol": "TCP"}]}]
+    members: list[dict[str, Any]] = [{"from": [{"podSelector": {"matchLabels": names.selector}}]}]
     metadata = names.owned()
     return (
         Apply(objects.build_service_account(metadata)),

@@ -1,0 +1,274 @@
+"""SMTPAccount by Exim: one submission server for each class, an account on it for each claim.
+
+With a smarthost the server relays to it, and keeps what it could not deliver yet on its volume. Without one it keeps
+every message for reading and delivers none: that is for trying things out, and its status says so.
+
+    claim: password minted ──> class: account written, server restarted with it ──> claim: ready
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from typing import Literal as OneOf
+
+import msgspec
+
+from libresh.api.claims import Claim, Quantity
+from libresh.api.email import SMTPAccount
+from libresh.api.services import ServiceClass
+from libresh.catalog.settings import Settings
+from libresh.drivers.children import Children
+from libresh.drivers.connection import TYPES
+from libresh.drivers.model import Ask, Provision, Seen, Server
+from libresh.drivers.outcomes import outcome_of_workload
+from libresh.drivers.servers import account_name, outcome_of_account
+from libresh.plan import objects
+from libresh.plan.actions import (
+    Action,
+    Apply,
+    From,
+    Hashed,
+    Literal,
+    Mint,
+    Object,
+    Random,
+    Ref,
+    SecretKey,
+    Template,
+    Value,
+)
+from libresh.plan.decision import Outcome, Settled, Stalled
+from libresh.ports import Watched
+
+VERSION = "4.98"
+PORT, VIEWER_PORT = 2587, 8025
+HOST_NEEDED = "SmarthostCredentials"
+
+
+class SmartHost(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """The server that outgoing mail is handed to."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 587
+    tls: OneOf["starttls", "tls", "none"] = "starttls"
+    credentials: str | None = None
+    """A Secret in the operator's namespace with the keys username and password."""
+
+
+class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Parameters of a class with this driver."""
+
+    domain: str | None = None
+    """The domain claims send from that name no sender. Absent: the operator's own domain."""
+    smarthost: SmartHost | None = None
+    """Where mail is handed on to. Absent: it is kept for reading, and none leaves."""
+    storage: Quantity = "1Gi"
+    """Room for mail that waits or is kept."""
+    storage_class: str | None = None
+
+
+class EmbeddedMail:
+    """Serves SMTPAccount claims with accounts on one Exim for each class."""
+
+    name = "embedded"
+    claim_kind = "SMTPAccount"
+    parameters = Parameters
+    watches = (
+        Watched("Deployment", writes=True),
+        Watched("Service", writes=True),
+        Watched("PersistentVolumeClaim", writes=True),
+        Watched("NetworkPolicy", writes=True),
+        Watched("Secret", writes=True),
+        Watched("Pod"),
+    )
+
+    def capabilities(self, parameters: Any) -> tuple[str, ...]:
+        """Whether mail leaves at all."""
+        return ("relay",) if parameters.smarthost else ("keep",)
+
+    def refuse(self, ask: Ask) -> Stalled | None:
+        return None
+
+    def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
+        server = server_of(ask.class_name, ask.settings)
+        return (children_of(ask.claim).ref("Secret", "credentials"), *server)
+
+    def plan(self, ask: Ask, seen: Seen) -> Provision:
+        names = children_of(ask.claim)
+        deployment, accounts = server_of(ask.class_name, ask.settings)
+        outcome = outcome_of_account(
+            "The mail server", ask.claim, seen.get(deployment), seen.secret(accounts), f"hash.{account_name(ask.claim)}"
+        )
+        return Provision(
+            outcome=outcome,
+            actions=(plan_password(names),),
+            connection=connection_of(ask, names),
+            instance=f"{deployment} (Exim), account {account_name(ask.claim)}",
+        )
+
+    def server_looks_at(
+        self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], settings: Settings
+    ) -> tuple[Ref, ...]:
+        names = server_children(cls, settings)
+        passwords = tuple(children_of(claim).ref("Secret", "credentials") for claim in claims)
+        relay = parameters.smarthost.credentials if parameters.smarthost else None
+        extra = (Ref("Secret", relay, settings.system_namespace),) if relay else ()
+        return (names.ref("Deployment"), names.ref("Secret", "accounts"), *passwords, *extra)
+
+    def plan_server(
+        self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], seen: Seen, settings: Settings
+    ) -> Server:
+        names = server_children(cls, settings)
+        if stop := refuse_smarthost(parameters, seen, settings):
+            return Server(stop)
+        known = [c for c in claims if not c.deleting and seen.secret(children_of(c).ref("Secret", "credentials"))]
+        actions = (plan_accounts(names, parameters, known), *plan_access(names, parameters))
+        accounts = seen.secret(names.ref("Secret", "accounts"))
+        if accounts is not None:
+            actions += (Apply(build_server(names, parameters, accounts.digest, settings)),)
+        outcome: Outcome = outcome_of_workload("The mail server", seen.get(names.ref("Deployment")))
+        if isinstance(outcome, Settled):
+            outcome = Settled(said_of(parameters))
+        return Server(outcome, actions, name=f"{names.ref('Deployment')} (Exim)")
+
+
+def said_of(parameters: Parameters) -> str:
+    """What becomes of mail, for the status."""
+    if parameters.smarthost:
+        return f"Mail is relayed through {parameters.smarthost.host}"
+    return "Mail is kept for reading and not delivered: spec.parameters.smarthost is not set"
+
+
+def children_of(claim: Claim) -> Children:
+    return Children(claim, "smtp", "exim", VERSION)
+
+
+def server_children(cls: ServiceClass, settings: Settings) -> Children:
+    return Children(cls, "mail", "exim", VERSION, space=settings.system_namespace)
+
+
+def server_of(class_name: str, settings: Settings) -> tuple[Ref, Ref]:
+    """The server of a class and the Secret with its accounts."""
+    space = settings.system_namespace
+    return Ref("Deployment", f"{class_name}-mail", space), Ref("Secret", f"{class_name}-mail-accounts", space)
+
+
+def plan_password(names: Children) -> Mint:
+    """The account's password, made once."""
+    connection = SecretKey(names.namespace, names.claim.connection_secret, "password")
+    return Mint(names.owned("credentials"), {"password": Random(recover=(connection,))})
+
+
+def connection_of(ask: Ask, names: Children) -> dict[str, Value]:
+    """The connection secret, as published for every SMTPAccount."""
+    claim = ask.claim
+    assert isinstance(claim, SMTPAccount)
+    host = f"{ask.class_name}-mail.{ask.settings.system_namespace}.svc"
+    user = account_name(claim)
+    sender = claim.spec.parameters.sender or f"{claim.name}@{ask.parameters.domain or ask.settings.domain}"
+    return {
+        "type": Literal(TYPES["SMTPAccount"]),
+        "provider": Literal("embedded"),
+        "host": Literal(host),
+        "port": Literal(str(PORT)),
+        "tls": Literal("none"),
+        "username": Literal(user),
+        "password": From(SecretKey(names.namespace, names.named("credentials"), "password")),
+        "sender": Literal(sender),
+        "uri": Template(f"smtp://{user}:${{password}}@{host}:{PORT}", {"password": "password"}, quote="url"),
+    }
+
+
+def refuse_smarthost(parameters: Parameters, seen: Seen, settings: Settings) -> Stalled | None:
+    """Whether the smarthost's credentials can be had."""
+    name = parameters.smarthost.credentials if parameters.smarthost else None
+    if name is None:
+        return None
+    secret = seen.secret(Ref("Secret", name, settings.system_namespace))
+    missing = sorted({"username", "password"} - (secret.keys if secret else frozenset()))
+    if not missing:
+        return None
+    return Stalled(
+        HOST_NEEDED,
+        f"spec.parameters.smarthost.credentials: the Secret {settings.system_namespace}/{name} "
+        f"{'does not exist' if secret is None else 'lacks ' + ', '.join(missing)}; make it with username and password",
+    )
+
+
+def plan_accounts(names: Children, parameters: Parameters, claims: Sequence[Claim]) -> Mint:
+    """What the server reads: who may submit, and where mail goes."""
+    values: dict[str, Value] = {}
+    for claim in claims:
+        password = SecretKey(claim.namespace, children_of(claim).named("credentials"), "password")
+        values[f"hash.{account_name(claim)}"] = Hashed(password)
+    users = [account_name(claim) for claim in claims]
+    lines = "".join(f"{user}: ${{h{number}}}\n" for number, user in enumerate(users))
+    values["accounts"] = Template(lines, {f"h{number}": f"hash.{user}" for number, user in enumerate(users)})
+    if host := parameters.smarthost:
+        text = f"host: {host.host}\nport: {host.port}\ntls: {host.tls}\n"
+        places: dict[str, str | SecretKey] = {}
+        if host.credentials:
+            text += "username: ${username}\npassword: ${password}\n"
+            places = {key: SecretKey(names.namespace, host.credentials, key) for key in ("username", "password")}
+        values["smarthost"] = Template(text, places)
+    else:
+        values["viewer-username"] = Literal("mail")
+        values["viewer-password"] = Random()
+    return Mint(names.owned("accounts"), values)
+
+
+def plan_access(names: Children, parameters: Parameters) -> tuple[Action, ...]:
+    """How the server is found, who may reach it, and its volume."""
+    ports = {"submission": PORT} | ({} if parameters.smarthost else {"viewer": VIEWER_PORT})
+    anywhere = [
+        {"from": [{"namespaceSelector": {}}], "ports": [{"port": port, "protocol": "TCP"} for port in ports.values()]}
+    ]
+    return (
+        Apply(objects.build_service(names.owned(), ports, selector=names.selector)),
+        Apply(objects.build_network_policy(names.owned(), selector=names.selector, ingress=anywhere)),
+        Apply(objects.build_volume_claim(names.kept("spool"), parameters.storage, parameters.storage_class)),
+    )
+
+
+def build_server(names: Children, parameters: Parameters, accounts_digest: str, settings: Settings) -> Object:
+    """The server, and for kept mail a page to read it."""
+    image = settings.image("mail", VERSION)
+    read = ("accounts",) + (("smarthost",) if parameters.smarthost else ())
+    spool, kept = (
+        objects.Mount("spool", path, {"persistentVolumeClaim": {"claimName": names.named("spool")}}, False, part)
+        for path, part in (("/var/spool/exim", "spool"), ("/var/lib/mail", "mail"))
+    )
+    exim = objects.Container(
+        name="exim",
+        image=image,
+        ports={"submission": PORT},
+        mounts=(
+            spool,
+            kept,
+            objects.from_secret("accounts", "/etc/libresh/mail", names.named("accounts"), read),
+            objects.empty_dir("tmp", "/tmp"),
+        ),
+        resources=objects.Resources(cpu="10m", memory="24Mi", memory_limit="128Mi"),
+        readiness=objects.Probe(port=PORT),
+        liveness=objects.Probe(port=PORT, period=10, failures=6),
+    )
+    viewer = objects.Container(
+        name="viewer",
+        image=image,
+        command=("/usr/local/bin/libresh-mail-viewer",),
+        ports={"viewer": VIEWER_PORT},
+        mounts=(kept, viewer_credentials(names)),
+        resources=objects.Resources(cpu="10m", memory="24Mi", memory_limit="96Mi"),
+        readiness=objects.Probe(port=VIEWER_PORT, path="/healthz"),
+    )
+    pod = objects.Pod((exim,) if parameters.smarthost else (exim, viewer), grace=30)
+    return objects.build_deployment(names.owned(), pod, selector=names.selector, content=accounts_digest)
+
+
+def viewer_credentials(names: Children) -> objects.Mount:
+    """The name and password for reading kept mail."""
+    items = [{"key": f"viewer-{key}", "path": key} for key in ("username", "password")]
+    source = {"secret": {"secretName": names.named("accounts"), "defaultMode": 0o440, "items": items}}
+    return objects.Mount("viewer", "/etc/libresh/viewer", source)
+
+
+DRIVERS = (EmbeddedMail(),)
