@@ -15,7 +15,7 @@ export PYTHON
 .PHONY: help up down purge status check test test-api test-e2e bench format generate verify lock venv clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## From a bare machine to a Matrix that answers (root; again: takes seconds)
 	@tools/venv run
@@ -58,9 +58,11 @@ format: venv ## Lay the code out, repair what can be repaired
 
 generate: venv ## Write what is generated: CRDs, RBAC, manifests
 	@$(VENV)/bin/python tools/generate.py
+	@$(VENV)/bin/python tools/manifests.py
 
-verify: generate ## Generate, and fail if anything that is committed changes
-	@git diff --exit-code --stat -- deploy docs || { echo "generated files were stale: commit what make generate wrote" >&2; exit 1; }
+verify: venv ## Fail if anything generated is not as make generate would write it
+	@$(VENV)/bin/python tools/generate.py --check
+	@$(VENV)/bin/python tools/manifests.py --check
 
 lock: ## Renew requirements/*.txt from pyproject.toml
 	@tools/lock

@@ -19,6 +19,13 @@ from libresh.errors import LibreshError, Unavailable
 FAILED, UNAVAILABLE, INTERRUPTED = 1, 3, 130
 
 COMMANDS = {
+    "status": "libresh.cli.status:status",
+    "exec": "libresh.cli.commands:execute",
+    "logs": "libresh.cli.logs:logs",
+    "kubectl": "libresh.cli.kubectl:kubectl",
+    "install": "libresh.cli.install:install",
+    "uninstall": "libresh.cli.install:uninstall",
+    "class": "libresh.cli.classes:classes",
     "local": "libresh.local.cli:local",
     "images": "libresh.cli.images:images",
     "completion": "libresh.cli.completion:completion",

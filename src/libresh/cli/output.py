@@ -17,13 +17,24 @@ HUMAN, JSON = "human", "json"
 def output_option(command: F) -> F:
     """The `-o` every command has."""
     return click.option(
-        "-o", "--output", "form", type=click.Choice([HUMAN, JSON]), default=HUMAN, show_default=True, help="How to print."
+        "-o",
+        "--output",
+        "form",
+        type=click.Choice([HUMAN, JSON]),
+        default=HUMAN,
+        show_default=True,
+        help="How to print.",
     )(command)
 
 
 def show_json(value: Any) -> None:
     """A result for programs."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_json_line(value: Any) -> None:
+    """One of many results for programs, on a line of its own."""
+    click.echo(json.dumps(value, ensure_ascii=False))
 
 
 def show_error(error: LibreshError) -> None:
