@@ -13,7 +13,7 @@ from libresh.plan.actions import Object
 from libresh.ports import Reconciler
 
 NAME = "libresh-operator"
-METRICS_PORT, HEALTH_PORT = 8080, 8081
+METRICS_PORT = 8080
 LEASE_VERBS = ("get", "create", "update", "patch")
 DIGEST_ANNOTATION = "libre.sh/image-digest"
 
@@ -127,12 +127,12 @@ def build_container(installation: Installation) -> objects.Container:
         name="operator",
         image=installation.operator_image,
         env={name: value for name, value in env.items() if value},
-        ports={"metrics": METRICS_PORT, "health": HEALTH_PORT},
+        ports={"metrics": METRICS_PORT},
         mounts=(objects.empty_dir("tmp", "/tmp", size="16Mi"),),
         resources=objects.Resources(cpu="50m", memory="64Mi", memory_limit="256Mi"),
-        startup=objects.Probe("health", "/healthz", period=2, failures=60),
-        readiness=objects.Probe("health", "/readyz"),
-        liveness=objects.Probe("health", "/healthz", period=10),
+        startup=objects.Probe(METRICS_PORT, "/healthz", period=2, failures=60),
+        readiness=objects.Probe(METRICS_PORT, "/readyz"),
+        liveness=objects.Probe(METRICS_PORT, "/healthz", period=10),
     )
 
 
@@ -145,8 +145,8 @@ def build_metrics_service(metadata: Object) -> Object:
 
 
 def build_network_policy(metadata: Object) -> Object:
-    """Only the two ports answer; nobody needs anything else of the operator."""
-    ports = [{"port": port, "protocol": "TCP"} for port in (METRICS_PORT, HEALTH_PORT)]
+    """Only this port answers; nobody needs anything else of the operator."""
+    ports = [{"port": port, "protocol": "TCP"} for port in (METRICS_PORT,)]
     return objects.build_network_policy(metadata, selector=selector(), ingress=[{"ports": ports}])
 
 
