@@ -31,8 +31,12 @@ class Reader(Protocol):
     def now(self) -> datetime:
         """The time of this pass, aware, UTC."""
 
-    async def get(self, ref: Ref) -> Object | None:
-        """The object as JSON (managedFields left out), or None. Not for Secrets: `secret` shows what may be seen."""
+    async def get(self, ref: Ref, *, foreign: bool = False) -> Object | None:
+        """The object as JSON (managedFields left out), or None. Not for Secrets: `secret` shows what may be seen.
+
+        Of kinds watched as `managed` only what libre.sh made is found. With `foreign` anybody's object of that name
+        is: it is read once and from then on watched alone.
+        """
 
     async def secret(self, namespace: str, name: str) -> SecretView | None:
         """A Secret's keys and digest, or None; also of Secrets that are not ours (each is then watched alone)."""
@@ -42,6 +46,12 @@ class Reader(Protocol):
 
     async def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
         """All of one of our own kinds (`namespace=None`: everywhere), sorted by namespace and name."""
+
+    async def find(self, type: type[T], path: str, value: str) -> Sequence[T]:
+        """All of one of our own kinds whose text at `path` (such as spec.host) is `value`, by an index.
+
+        Where every object asks about all others of its kind, `list` would wake all of them at every change.
+        """
 
     async def owned(self, kind: str, owner: Resource) -> Sequence[Object]:
         """The objects of `kind` whose controller is `owner`, sorted by name."""

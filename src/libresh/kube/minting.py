@@ -1,0 +1,278 @@
+"""Writes Secrets whose values nobody but this module sees: made once, kept, copied, hashed, filled into text."""
+
+import base64
+import hashlib
+import logging
+import math
+import re
+import secrets
+import string
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from libresh.api.meta import ObjectMeta
+from libresh.errors import Conflict, LibreshError
+from libresh.kube import crypt
+from libresh.kube.cluster import Cluster
+from libresh.kube.compare import difference
+from libresh.kube.errors import Pending
+from libresh.kube.objects import Entry
+from libresh.kube.reader import PassReader
+from libresh.kube.views import SECRET
+from libresh.plan import naming
+from libresh.plan.actions import From, Hashed, Literal, Mint, Object, Random, SecretKey, Template, Value
+
+log = logging.getLogger(__name__)
+
+WAITING_FOR_SECRET = "WaitingForSecret"
+ALPHANUMERIC = string.ascii_letters + string.digits
+PLACE = re.compile(r"\$(\$)\{|\$\{([^}]*)\}")
+
+Data = dict[str, bytes]
+Check = Callable[[ObjectMeta], None]
+
+
+def plain(value: Any) -> Any:
+    """Lets any mapping be encoded."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+CANONICAL = msgspec.json.Encoder(order="deterministic", enc_hook=plain)
+
+
+def fresh_value(wish: Random) -> bytes:
+    """A new secret in the form that is asked for, with at least `wish.bytes` bytes of chance in it."""
+    match wish.form:
+        case "hex":
+            return secrets.token_hex(wish.bytes).encode()
+        case "base64":
+            return base64.b64encode(secrets.token_bytes(wish.bytes))
+        case "alphanumeric":
+            length = math.ceil(wish.bytes * 8 / math.log2(len(ALPHANUMERIC)))
+            return "".join(secrets.choice(ALPHANUMERIC) for _ in range(length)).encode()
+        case "synapse-signing-key":
+            version = "".join(secrets.choice(ALPHANUMERIC) for _ in range(4))
+            key = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
+            return f"ed25519 a_{version} {key}".encode()
+    raise LibreshError("secret-form", f"There is no form of secret called {wish.form}")
+
+
+def quoted(value: str, style: str) -> str:
+    """A value made safe for the place it stands in."""
+    match style:
+        case "":
+            return value
+        case "url":
+            return quote(value, safe="")
+        case "yaml":
+            return msgspec.json.encode(value).decode()
+        case "pgpass":
+            return value.replace("\\", "\\\\").replace(":", "\\:")
+    raise LibreshError("secret-quote", f"There is no way of quoting called {style}")
+
+
+def filled(text: str, values: Mapping[str, str], style: str) -> str:
+    """The text with its places filled."""
+
+    def fill(match: re.Match[str]) -> str:
+        if match[1]:
+            return "${"
+        if match[2] not in values:
+            raise LibreshError("template-place", f"A template has a place ${{{match[2]}}} without a value")
+        return quoted(values[match[2]], style)
+
+    return PLACE.sub(fill, text)
+
+
+def sources_of(values: Mapping[str, Value]) -> list[tuple[str, str]]:
+    """The other Secrets (namespace, name) that values are taken from, sorted."""
+    found: set[tuple[str, str]] = set()
+    for value in values.values():
+        match value:
+            case From(source=place) | Hashed(key=SecretKey() as place):
+                found.add((place.namespace, place.name))
+            case Template(values=places):
+                found |= {(place.namespace, place.name) for place in places.values() if isinstance(place, SecretKey)}
+    return sorted(found)
+
+
+class Minter:
+    """Writes Secrets."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.client = cluster.client
+
+    async def mint(self, wish: Mint, reader: PassReader, check: Check) -> bool:
+        """Makes the Secret what it should be. Says whether anything had to be written."""
+        ref = wish.ref
+        cache = self.cluster.cache("Secret")
+        entry = cache.get(ref.namespace, ref.name)
+        wanted = await self._digest(wish, reader)
+        if entry is not None and entry.verified == wanted:
+            return False
+        if entry is None:
+            # Never make new values because a cache is behind or a label was taken off: look at the truth first.
+            body = await self.client.read("Secret", ref.name, ref.namespace)
+            entry = None if body is None else cache.shape.entry(body)
+        else:
+            entry = await self.cluster.whole("Secret", entry)
+        if entry is not None:
+            check(entry.meta)
+        live = data_of(entry)
+        data = await Values(self, wish, live, reader).all()
+        metadata = with_label(wish.metadata)
+        if entry is not None and data == live and is_like(entry, wish, metadata):
+            known = cache.get(ref.namespace, ref.name)
+            if known is not None:
+                known.verified = wanted
+                return False
+        await self._write(wish, metadata, data, entry, wanted)
+        return True
+
+    async def _digest(self, wish: Mint, reader: PassReader) -> str:
+        """Names this wish together with the state of the Secrets it takes values from."""
+        states = []
+        for namespace, name in sources_of(wish.values):
+            view = await reader.secret(namespace, name)
+            states.append((namespace, name, view.metadata.uid if view else "", view.digest if view else ""))
+        encoded = CANONICAL.encode([wish.metadata, wish.type, wish.values, states])
+        return hashlib.blake2b(encoded, digest_size=16).hexdigest()
+
+    async def _write(self, wish: Mint, metadata: Object, data: Data, entry: Entry | None, wanted: str) -> None:
+        ref = wish.ref
+        if entry is not None:
+            # A value that somebody put back meanwhile must not be lost: apply to just the version that was read.
+            metadata = {**metadata, "resourceVersion": entry.meta.resource_version}
+        encoded = {key: base64.b64encode(value).decode() for key, value in sorted(data.items())}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": wish.type, "data": encoded}
+        try:
+            answer = await self.client.apply_raw("Secret", ref.name, ref.namespace, msgspec.json.encode(body))
+            extra = sorted(set(data_of(self.cluster.cache("Secret").shape.entry(answer))) - set(data))
+            if extra:
+                patch = {"data": dict.fromkeys(extra)}
+                answer = await self.client.patch_raw("Secret", ref.name, ref.namespace, patch)
+        except Conflict:
+            await self.cluster.refresh_object("Secret", ref.namespace, ref.name)
+            raise
+        self.cluster.learn("Secret", answer)
+        known = self.cluster.cache("Secret").get(ref.namespace, ref.name)
+        if known is not None:
+            known.verified = wanted
+        log.info("wrote %s with the keys %s", ref, ", ".join(sorted(data)))
+
+    async def value_of(self, source: SecretKey) -> bytes | None:
+        """A value of any Secret, or None. Read from the API server where it is not ours."""
+        entry = self.cluster.cache("Secret").get(source.namespace, source.name)
+        if entry is not None:
+            entry = await self.cluster.whole("Secret", entry)
+        else:
+            body = await self.client.read("Secret", source.name, source.namespace)
+            entry = None if body is None else self.cluster.cache("Secret").shape.entry(body)
+        return data_of(entry).get(source.key)
+
+
+class Values:
+    """Works out the values of one Secret; values may be made of one another."""
+
+    def __init__(self, minter: Minter, wish: Mint, live: Data, reader: PassReader) -> None:
+        self.minter = minter
+        self.wish = wish
+        self.live = live
+        self.reader = reader
+        self.done: Data = {}
+        self.open: list[str] = []
+
+    async def all(self) -> Data:
+        for key in self.wish.values:
+            await self.value(key)
+        return self.done
+
+    async def value(self, key: str) -> bytes:
+        if key in self.done:
+            return self.done[key]
+        if key in self.open or key not in self.wish.values:
+            trouble = "is made of itself" if key in self.open else "is asked for and not among the values"
+            raise LibreshError("secret-values", f"{self.wish.ref}: the key {key} {trouble}")
+        self.open.append(key)
+        self.done[key] = await self._make(key, self.wish.values[key])
+        self.open.pop()
+        return self.done[key]
+
+    async def _make(self, key: str, wish: Value) -> bytes:
+        match wish:
+            case Literal(value=value):
+                return value.encode()
+            case Random():
+                return await self._random(key, wish)
+            case From(source=source):
+                return await self._source(source)
+            case Hashed(key=place):
+                return self._hash(key, await self.value_at(place))
+            case Template():
+                return await self._fill(key, wish)
+
+    async def _random(self, key: str, wish: Random) -> bytes:
+        if key in self.live:
+            return self.live[key]
+        for source in wish.recover:
+            found = await self.minter.value_of(source)
+            if found is not None:
+                log.info(
+                    "%s: the key %s comes back from Secret %s/%s", self.wish.ref, key, source.namespace, source.name
+                )
+                return found
+        return fresh_value(wish)
+
+    async def _source(self, source: SecretKey) -> bytes:
+        found = await self.minter.value_of(source)
+        if found is None:
+            raise Pending(
+                WAITING_FOR_SECRET, f"Waiting for the key {source.key} of Secret {source.namespace}/{source.name}"
+            )
+        return found
+
+    async def value_at(self, place: str | SecretKey) -> bytes:
+        """A value of this Secret or of another."""
+        return await (self._source(place) if isinstance(place, SecretKey) else self.value(place))
+
+    def _hash(self, key: str, value: bytes) -> bytes:
+        password = value.decode()
+        known = self.live.get(key, b"").decode("utf-8", "replace")
+        return known.encode() if known and crypt.fits(password, known) else crypt.new_hash(password).encode()
+
+    async def _fill(self, key: str, wish: Template) -> bytes:
+        texts: dict[str, str] = {}
+        for name, place in wish.values.items():
+            value = await self.value_at(place)
+            try:
+                texts[name] = value.decode()
+            except UnicodeDecodeError:
+                raise LibreshError(
+                    "secret-values", f"{self.wish.ref}: the value for {name} in {key} is not text"
+                ) from None
+        return filled(wish.text, texts, wish.quote).encode()
+
+
+def data_of(entry: Entry | None) -> Data:
+    """A Secret's values."""
+    if entry is None or entry.body is None:
+        return {}
+    data = SECRET.decode(entry.body).data or {}
+    return {key: base64.b64decode(value) for key, value in data.items()}
+
+
+def with_label(metadata: Object) -> Object:
+    """The metadata with the label by which our cache finds it again."""
+    return {**metadata, "labels": {**(metadata.get("labels") or {}), naming.MANAGED_LABEL: naming.MANAGED_BY}}
+
+
+def is_like(entry: Entry, wish: Mint, metadata: Object) -> bool:
+    """Whether type and metadata of a Secret are as wished."""
+    same_type = SECRET.decode(entry.body or b"{}").type == wish.type
+    return same_type and difference(metadata, msgspec.to_builtins(entry.meta)) is None
