@@ -61,7 +61,10 @@ class ClaimSpec(Struct):
     ] = None
     write_connection_secret_to_ref: Annotated[
         LocalName | None,
-        msgspec.Meta(description="The Secret to write the connection to. Absent: the claim's name and -connection."),
+        msgspec.Meta(
+            description="The Secret to write the connection to. Absent: the claim's name, its kind and connection, as in "
+            "my-db-postgresql-connection."
+        ),
     ] = None
 
 
@@ -119,7 +122,7 @@ class Claim(Resource, kw_only=True):
     def connection_secret(self) -> str:
         """The name of the connection secret."""
         target = self.spec.write_connection_secret_to_ref
-        return target.name if target else f"{self.name}-connection"
+        return target.name if target else f"{self.name}-{self.KIND.kind.lower()}-connection"
 
 
 COLUMNS = (
