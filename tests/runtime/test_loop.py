@@ -1,0 +1,337 @@
+"""One pass of the loop at a time, against the API server in memory."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.fakeapi import FakeApi, Server
+from toys import Toy, ToyReconciler, box, crd, owned_by, toy
+
+from libresh.errors import LibreshError
+from libresh.kube.auth import Access
+from libresh.kube.client import Client
+from libresh.plan.actions import Apply, Delete, Mint, Random, Ref, Release
+from libresh.plan.decision import Decision, Extra, Settled, Stalled, Waiting
+from libresh.runtime.loop import End, Loop
+from libresh.runtime.manager import Manager
+
+ONE = Ref("Toy", "one", "play")
+
+
+class Bench:
+    """A fake API server, a client, and a loop without background tasks."""
+
+    def __init__(self, server: Server, client: Client, reconciler: ToyReconciler) -> None:
+        self.api: FakeApi = server.api
+        self.client = client
+        self.reconciler = reconciler
+        self.manager = Manager(client, [reconciler], metrics_port=None, leader_election=False)
+        self.cluster = self.manager.cluster
+        self.loop: Loop = self.manager.loops["Toy"]
+
+    async def once(self, ref: Ref = ONE, *, refresh: bool = True, failures: int = 0) -> Any:
+        if refresh:
+            await self.cluster.refresh()
+        return await self.loop.once(ref, failures)
+
+    async def settled(self, ref: Ref = ONE) -> None:
+        """Passes until one writes nothing, then one more."""
+        for _ in range(10):
+            if not (await self.once(ref)).wrote:
+                break
+        before = len(self.api.journal)
+        assert (await self.once(ref)).wrote == 0
+        assert self.api.journal[before:] == []
+
+    def conditions(self, name: str = "one") -> dict[str, tuple[str, str]]:
+        status = self.api.get("Toy", name, "play")["status"]
+        return {item["type"]: (item["status"], item["reason"]) for item in status["conditions"]}
+
+    def message(self, type: str = "Ready") -> str:
+        status = self.api.get("Toy", "one", "play")["status"]
+        return next(item["message"] for item in status["conditions"] if item["type"] == type)
+
+
+@asynccontextmanager
+async def bench(reconciler: ToyReconciler, *objects: dict[str, Any]) -> AsyncIterator[Bench]:
+    api = FakeApi(crds=[crd()])
+    async with Server(api) as server, Client(Access(server.url)) as client:
+        for obj in objects or (toy("one"),):
+            api.create(obj)
+        yield Bench(server, client, reconciler)
+
+
+def wishing(*make: Callable[[Toy], Any], prune: bool = False, outcome: Any = None) -> Callable[[Toy, Any], Decision]:
+    """A decision with these actions."""
+
+    def judge(obj: Toy, seen: Any) -> Decision:
+        actions = tuple(each(obj) for each in make)
+        return Decision(outcome or Settled(), {"size": obj.spec.size}, actions, prune=prune)
+
+    return judge
+
+
+async def test_a_pass_writes_status_once_and_then_nothing() -> None:
+    async with bench(ToyReconciler()) as b:
+        result = await b.once()
+        assert (result.end, result.wrote) == (End.SETTLED, 1)
+        status = b.api.get("Toy", "one", "play")["status"]
+        assert status["observedGeneration"] == 1
+        assert status["size"] == 1
+        assert b.conditions() == {"Ready": ("True", "Settled")}
+        await b.settled()
+
+
+async def test_a_child_is_made_kept_and_healed() -> None:
+    async with bench(ToyReconciler(judge=wishing(lambda o: Apply(box(o))))) as b:
+        await b.settled()
+        made = b.api.get("ConfigMap", "one-box", "play")
+        assert made["data"] == {"size": "1"}
+        assert made["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "libresh"
+        b.api.edit("ConfigMap", "one-box", "play", data={"size": "7"})
+        assert (await b.once()).wrote == 1
+        assert b.api.get("ConfigMap", "one-box", "play")["data"] == {"size": "1"}
+        b.api.delete("ConfigMap", "one-box", "play")
+        await b.settled()
+        assert b.api.get("ConfigMap", "one-box", "play") is not None
+
+
+async def test_a_field_that_is_no_longer_wished_for_is_removed() -> None:
+    def judge(obj: Toy, seen: Any) -> Decision:
+        more = {"extra": "x"} if obj.spec.size == 1 else {}
+        return Decision(Settled(), actions=(Apply(box(obj, **more)),))
+
+    async with bench(ToyReconciler(judge=judge)) as b:
+        await b.settled()
+        assert b.api.get("ConfigMap", "one-box", "play")["data"] == {"size": "1", "extra": "x"}
+        b.api.edit("Toy", "one", "play", spec={"size": 2})
+        await b.settled()
+        assert b.api.get("ConfigMap", "one-box", "play")["data"] == {"size": "2"}
+
+
+FOREIGN = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "one-box", "namespace": "play"},
+    "data": {"a": "b"},
+}
+
+
+async def test_what_somebody_else_made_is_never_taken_over() -> None:
+    async with bench(ToyReconciler(judge=wishing(lambda o: Apply(box(o)))), toy("one"), FOREIGN) as b:
+        result = await b.once()
+        assert result.end is End.FAILED
+        assert b.conditions() == {"Ready": ("False", "NotOurs"), "Stalled": ("True", "NotOurs")}
+        assert "ConfigMap play/one-box" in b.message()
+        assert b.api.get("ConfigMap", "one-box", "play")["data"] == {"a": "b"}
+        b.api.delete("ConfigMap", "one-box", "play")
+        await b.settled()
+        assert b.conditions() == {"Ready": ("True", "Settled")}
+
+
+async def test_another_owners_child_is_never_taken_over() -> None:
+    shared = wishing(lambda o: Apply(box(o, name="shared")))
+    async with bench(ToyReconciler(judge=shared), toy("one"), toy("two")) as b:
+        await b.settled()
+        await b.once(Ref("Toy", "two", "play"))
+        assert b.conditions("two")["Stalled"] == ("True", "NotOurs")
+        uid = b.api.get("Toy", "one", "play")["metadata"]["uid"]
+        assert b.api.get("ConfigMap", "shared", "play")["metadata"]["ownerReferences"][0]["uid"] == uid
+
+
+async def test_children_no_longer_wanted_are_pruned_and_nothing_else() -> None:
+    def judge(obj: Toy, seen: Any) -> Decision:
+        names = [f"box-{number}" for number in range(obj.spec.size)]
+        return Decision(Settled(), actions=tuple(Apply(box(obj, name)) for name in names), prune=True)
+
+    other = {
+        **FOREIGN,
+        "metadata": {"name": "box-9", "namespace": "play", "labels": {"app.kubernetes.io/managed-by": "libresh"}},
+    }
+    async with bench(ToyReconciler(judge=judge), toy("one", size=3), other) as b:
+        await b.settled()
+        b.api.edit("Toy", "one", "play", spec={"size": 1})
+        await b.settled()
+        assert [item["metadata"]["name"] for item in b.api.objects("ConfigMap", "play")] == ["box-0", "box-9"]
+
+
+async def test_the_finaliser_comes_before_the_first_effect_and_goes_last() -> None:
+    def judge(obj: Toy, seen: Any) -> Decision:
+        if obj.deleting:
+            return Decision(Waiting("Deleting", "…"), actions=(Delete(Ref("ConfigMap", "one-box", "play")), Release()))
+        return Decision(Settled(), actions=(Apply(box(obj)),))
+
+    async with bench(ToyReconciler(judge=judge, finalizer=True)) as b:
+        await b.settled()
+        assert [(write.verb, write.kind) for write in b.api.journal][:2] == [("patch", "Toy"), ("apply", "ConfigMap")]
+        assert b.api.get("Toy", "one", "play")["metadata"]["finalizers"] == ["libre.sh/finalizer"]
+        b.api.delete("Toy", "one", "play")
+        assert (await b.once()).wrote == 2
+        assert b.api.get("Toy", "one", "play") is None
+        assert b.api.get("ConfigMap", "one-box", "play") is None
+        assert (await b.once()).end is End.GONE
+
+
+async def test_a_suspended_object_is_left_alone() -> None:
+    async with bench(ToyReconciler(judge=wishing(lambda o: Apply(box(o))))) as b:
+        await b.settled()
+        b.api.edit("Toy", "one", "play", spec={"suspend": True})
+        b.api.edit("ConfigMap", "one-box", "play", data={"size": "7"})
+        await b.settled()
+        assert b.conditions() == {"Ready": ("True", "Suspended")}
+        assert b.api.get("ConfigMap", "one-box", "play")["data"]["size"] == "7"
+        assert b.api.get("Toy", "one", "play")["status"]["size"] == 1
+
+
+async def test_an_object_that_cannot_be_read_is_stalled_and_harms_no_other() -> None:
+    async with bench(ToyReconciler(), toy("one"), toy("bad", size="large")) as b:
+        assert (await b.once(Ref("Toy", "bad", "play"))).end is End.STALLED
+        assert b.conditions("bad")["Stalled"] == ("True", "InvalidObject")
+        assert (await b.once()).end is End.SETTLED
+
+
+async def test_a_bug_is_told_without_its_words() -> None:
+    def judge(obj: Toy, seen: Any) -> Decision:
+        raise ValueError("the password is hunter2")
+
+    async with bench(ToyReconciler(judge=judge)) as b:
+        assert (await b.once()).end is End.FAILED
+        assert b.conditions()["Ready"] == ("False", "InternalError")
+        assert "ValueError" in b.message()
+        assert "hunter2" not in str(b.api.get("Toy", "one", "play"))
+
+
+async def test_a_refusal_is_told_with_the_servers_words() -> None:
+    bad = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Not_A_Name", "namespace": "play"}}
+    async with bench(ToyReconciler(judge=wishing(lambda o: Apply({**bad, "data": {}})))) as b:
+        b.api.faults.refuse(422, verb="apply", kind="ConfigMap", times=9)
+        assert (await b.once()).end is End.FAILED
+        assert b.conditions()["Stalled"] == ("True", "Refused")
+        assert b.message().startswith("The API server could not apply ConfigMap play/Not_A_Name: ")
+
+
+async def test_no_answer_leaves_the_status_until_patience_ends() -> None:
+    async with bench(ToyReconciler(judge=wishing(lambda o: Apply(box(o, v=str(o.metadata.generation)))))) as b:
+        await b.settled()
+        b.api.edit("Toy", "one", "play", spec={"size": 2})
+        await b.cluster.refresh()
+        b.api.faults.refuse(503, verb="apply", kind="ConfigMap", times=9)
+        assert (await b.once(refresh=False)).end is End.FAILED
+        assert b.conditions() == {"Ready": ("True", "Settled")}
+        assert (await b.once(refresh=False, failures=9)).end is End.FAILED
+        assert b.conditions()["Reconciling"] == ("True", "Unavailable")
+
+
+async def test_a_conflict_is_silent_and_sees_the_truth_next_time() -> None:
+    async with bench(ToyReconciler(judge=wishing(lambda o: Apply(box(o))), finalizer=True)) as b:
+        await b.cluster.refresh()
+        b.api.edit("Toy", "one", "play", spec={"size": 5})
+        assert (await b.once(refresh=False)).end is End.CONFLICT
+        assert "status" not in b.api.get("Toy", "one", "play")
+        assert (await b.once(refresh=False)).end is End.SETTLED
+        assert b.api.get("ConfigMap", "one-box", "play")["data"] == {"size": "5"}
+
+
+async def test_undeclared_kinds_are_programming_errors() -> None:
+    async def look(obj: Toy, reader: Any) -> Any:
+        return await reader.get(Ref("Deployment", "x", "play"))
+
+    async with bench(ToyReconciler(look=look)) as b:
+        await b.once()
+        assert b.conditions()["Stalled"] == ("True", "KindNotDeclared")
+
+
+async def test_a_secret_is_never_read_by_get() -> None:
+    async def look(obj: Toy, reader: Any) -> Any:
+        return await reader.get(Ref("Secret", "x", "play"))
+
+    async with bench(ToyReconciler(look=look)) as b:
+        result = await b.once()
+        assert isinstance(result.error, LibreshError)
+        assert result.error.reference == "secret-by-get"
+
+
+async def test_only_what_was_read_brings_an_object_back() -> None:
+    async def look(obj: Toy, reader: Any) -> Any:
+        return await reader.secret("play", obj.spec.secret)
+
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": "play"},
+        "data": {"k": "dg=="},
+    }
+    ours = {"app.kubernetes.io/managed-by": "libresh"}
+    objects = (
+        toy("one", secret="s"),
+        toy("two", secret="t"),
+        {**secret, "metadata": {**secret["metadata"], "labels": ours}},
+    )
+    async with bench(ToyReconciler(look=look), *objects) as b:
+        await b.once()
+        await b.once(Ref("Toy", "two", "play"))
+        woken: list[Any] = []
+        b.cluster.wake = lambda key, own: woken.append(key)
+        b.api.edit("Secret", "s", "play", data={"k": "dw=="})
+        await b.cluster.refresh()
+        assert woken == [("Toy", "play", "one")]
+
+
+async def test_events_tell_changes_of_conditions_once() -> None:
+    verdict: list[Any] = [Waiting("Starting", "It starts", timedelta(seconds=5))]
+
+    async with bench(ToyReconciler(judge=lambda o, s: Decision(verdict[0], {"size": o.spec.size}))) as b:
+        b.manager.recorder.client = b.client
+        for outcome in (verdict[0], verdict[0], Settled(), Settled(), Stalled("HostTaken", "Taken by play/two")):
+            verdict[0] = outcome
+            await b.once()
+        await b.manager.recorder.flush()
+        events = b.api.objects("Event", "play")
+        assert sorted((item["reason"], item["type"]) for item in events) == [
+            ("HostTaken", "Warning"),
+            ("Settled", "Normal"),
+            ("Starting", "Normal"),
+        ]
+
+
+async def test_extra_conditions_and_transition_times() -> None:
+    extra = [Extra("BackedUp", False, "Never", "There is no backup yet")]
+    async with bench(ToyReconciler(judge=lambda o, s: Decision(Settled(), conditions=tuple(extra)))) as b:
+        await b.settled()
+        assert b.conditions()["BackedUp"] == ("False", "Never")
+
+
+async def test_a_minted_secret_is_made_once_and_restored() -> None:
+    def mint(obj: Toy) -> Mint:
+        metadata = {"name": "one-keys", "namespace": "play", "ownerReferences": owned_by(obj)}
+        return Mint(metadata, {"password": Random()})
+
+    async with bench(ToyReconciler(judge=wishing(mint))) as b:
+        await b.settled()
+        first = b.api.get("Secret", "one-keys", "play")["data"]
+        b.api.edit("Secret", "one-keys", "play", data={"other": "eA=="})
+        await b.settled()
+        assert b.api.get("Secret", "one-keys", "play")["data"] == first
+        b.api.delete("Secret", "one-keys", "play")
+        await b.settled()
+        assert b.api.get("Secret", "one-keys", "play")["data"].keys() == {"password"}
+
+
+@pytest.mark.parametrize("crash", range(1, 6))
+async def test_a_crash_after_any_write_still_settles(crash: int) -> None:
+    def mint(obj: Toy) -> Mint:
+        return Mint({"name": "one-keys", "namespace": "play", "ownerReferences": owned_by(obj)}, {"p": Random()})
+
+    judge = wishing(mint, lambda o: Apply(box(o)), lambda o: Apply(box(o, name="second")))
+    async with bench(ToyReconciler(judge=judge, finalizer=True)) as b:
+        b.api.faults.crash_after(crash)
+        await b.once()
+        b.api.faults.heal()
+        next_life = Bench.__new__(Bench)
+        next_life.__dict__.update(b.__dict__)
+        next_life.manager = Manager(b.client, [b.reconciler], metrics_port=None, leader_election=False)
+        next_life.cluster, next_life.loop = next_life.manager.cluster, next_life.manager.loops["Toy"]
+        await next_life.settled()
+        assert len(b.api.objects("ConfigMap", "play")) == 2
