@@ -1,0 +1,102 @@
+"""One sample of everything the laws are held against: every driver with a claim and a class of its own."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from libresh.api import CLAIMS
+from libresh.api.claims import Claim
+from libresh.api.meta import ObjectMeta
+from libresh.api.services import ServiceClass, ServiceClassSpec
+from libresh.catalog.settings import Settings
+from libresh.drivers import drivers
+from libresh.drivers.connection import REQUIRED
+from libresh.drivers.model import Ask, Driver, Seen
+from libresh.plan.actions import Action, Apply, Mint, Object, Ref
+from libresh.ports import SecretView
+
+SETTINGS = Settings(image_prefix="images.example.org", domain="example.org")
+LONGEST_NAME = "n" * 46
+CLAIM_PARAMETERS: dict[str, dict[str, Any]] = {"OIDCClient": {"redirectUris": ["https://app.example.org/callback"]}}
+CLASS_PARAMETERS: dict[str, dict[str, Any]] = {
+    "static": {"secretRef": {"name": "given", "namespace": "libresh-system"}}
+}
+
+
+def all_drivers() -> Iterator[Driver]:
+    """Every driver that can be found."""
+    yield from (driver for _, driver in sorted(drivers().items()))
+
+
+def driver_id(driver: Driver) -> str:
+    return f"{driver.claim_kind}-{driver.name}"
+
+
+def sample_claim(driver: Driver, name: str = "sample") -> Claim:
+    """A claim of the driver's kind, as the API server would give it back."""
+    kind = next(kind for kind in CLAIMS if kind.KIND.kind == driver.claim_kind)
+    stored = {
+        "apiVersion": kind.KIND.api_version,
+        "kind": kind.KIND.kind,
+        "metadata": {"name": name, "namespace": "team", "uid": "uid-of-claim", "generation": 1},
+        "spec": {"parameters": CLAIM_PARAMETERS.get(driver.claim_kind, {})},
+    }
+    return msgspec.convert(stored, kind)
+
+
+def sample_class(driver: Driver) -> ServiceClass:
+    """A class of the driver."""
+    spec = ServiceClassSpec(
+        claim_kind=driver.claim_kind,  # type: ignore[arg-type]
+        driver=driver.name,
+        parameters=CLASS_PARAMETERS.get(driver.name, {}),
+    )
+    return ServiceClass(metadata=ObjectMeta(name="sample-class", uid="uid-of-class"), spec=spec)
+
+
+def sample_ask(driver: Driver, name: str = "sample") -> Ask:
+    parameters = msgspec.convert(CLASS_PARAMETERS.get(driver.name, {}), driver.parameters)
+    return Ask(sample_claim(driver, name), "sample-class", parameters, True, SETTINGS)
+
+
+def secret_view(ref: Ref, keys: frozenset[str]) -> SecretView:
+    return SecretView(ObjectMeta(name=ref.name, namespace=ref.namespace, uid="uid"), "Opaque", keys, "digest")
+
+
+def everything_seen(driver: Driver, refs: tuple[Ref, ...]) -> Seen:
+    """As if every Secret that is asked for were there with all keys, and nothing else yet."""
+    keys = frozenset({*REQUIRED[driver.claim_kind], "accounts", "team.sample.json"})
+    return Seen(secrets={ref: secret_view(ref, keys) for ref in refs if ref.kind == "Secret"})
+
+
+def planned(driver: Driver, name: str = "sample") -> tuple[Action, ...]:
+    """All actions for a claim of this driver, and for its class's server if it runs one."""
+    ask = sample_ask(driver, name)
+    actions = driver.plan(ask, everything_seen(driver, driver.looks_at(ask))).actions
+    if hasattr(driver, "plan_server"):
+        cls, claims = sample_class(driver), [ask.claim]
+        refs = driver.server_looks_at(cls, ask.parameters, claims, SETTINGS)
+        actions += driver.plan_server(cls, ask.parameters, claims, everything_seen(driver, refs), SETTINGS).actions
+    return actions
+
+
+def applied(actions: tuple[Action, ...]) -> list[Object]:
+    return [action.object for action in actions if isinstance(action, Apply)]
+
+
+def minted(actions: tuple[Action, ...]) -> list[Mint]:
+    return [action for action in actions if isinstance(action, Mint)]
+
+
+def pod_specs(found: list[Object]) -> Iterator[tuple[Object, Object]]:
+    """Every workload with the pod it makes."""
+    for obj in found:
+        if obj["kind"] in ("Deployment", "StatefulSet", "Job"):
+            yield obj, obj["spec"]["template"]
+        elif obj["kind"] == "CronJob":
+            yield obj, obj["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def containers(pod: Object) -> list[Object]:
+    return [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
