@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.fakeapi import FakeApi, Server
 from toys import Toy, ToyReconciler, box, crd, owned_by, toy
 
 from libresh.errors import LibreshError
@@ -16,6 +15,7 @@ from libresh.plan.actions import Apply, Delete, Mint, Random, Ref, Release
 from libresh.plan.decision import Decision, Extra, Settled, Stalled, Waiting
 from libresh.runtime.loop import End, Loop
 from libresh.runtime.manager import Manager
+from support.fakeapi import FakeApi, Server
 
 ONE = Ref("Toy", "one", "play")
 

@@ -1,0 +1,323 @@
+"""The whole runtime at work: informers, queue, workers, leader election, against both API servers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from toys import Toy, ToyReconciler, box, crd, owned_by, toy
+
+from libresh.kube.auth import Access, from_kubeconfig
+from libresh.kube.client import Client
+from libresh.plan.actions import Apply, From, Mint, Random, SecretKey
+from libresh.plan.decision import Decision, Settled, Waiting
+from libresh.runtime.leader import Leader
+from libresh.runtime.manager import Manager
+from support.apiserver import RealApi
+from support.fakeapi import FakeApi, Server
+
+PATIENCE = 20.0
+
+
+@pytest.fixture(scope="module")
+def real_toys(real_api: RealApi) -> RealApi:
+    real_api.install(crd())
+    return real_api
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.apiserver)])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """A client of each server in turn, with the namespace `play` for itself."""
+    if request.param == "fake":
+        async with Server(FakeApi(crds=[crd()])) as server, Client(Access(server.url)) as found:
+            yield found
+        return
+    server: RealApi = request.getfixturevalue("real_toys")
+    async with Client(from_kubeconfig([server.kubeconfig()])) as found:
+        found.kinds.own(Toy)
+        await found.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "play"}})
+        yield found
+        for kind in ("Toy", "ConfigMap", "Secret", "Lease"):
+            for item in await found.list(kind, "play"):
+                name = item["metadata"]["name"]
+                if item["metadata"].get("finalizers"):
+                    await found.patch(kind, name, "play", {"metadata": {"finalizers": None}})
+                await found.delete(kind, name, "play")
+
+
+async def until(check: Callable[[], Awaitable[Any]], patience: float = PATIENCE) -> Any:
+    """Waits until `check` gives something true, and returns it."""
+    async with asyncio.timeout(patience):
+        while not (found := await check()):
+            await asyncio.sleep(0.02)
+        return found
+
+
+@asynccontextmanager
+async def running(client: Client, *reconcilers: ToyReconciler, **options: Any) -> AsyncIterator[Manager]:
+    options = {"metrics_port": None, "leader_election": False, "namespace": "play", **options}
+    manager = Manager(client, reconcilers, **options)
+    task = asyncio.create_task(manager.run())
+    try:
+        yield manager
+    finally:
+        manager.stop()
+        await asyncio.wait_for(task, PATIENCE)
+
+
+async def ready(client: Client, name: str) -> Any:
+    found = await client.get("Toy", name, "play")
+    conditions = (found or {}).get("status", {}).get("conditions", [])
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def boxes(obj: Toy, seen: Any) -> Decision:
+    return Decision(Settled(), {"size": obj.spec.size}, (Apply(box(obj)),))
+
+
+async def test_objects_come_to_rest_change_and_heal(client: Client) -> None:
+    reconciler = ToyReconciler(judge=boxes, finalizer=True)
+    async with running(client, reconciler) as manager:
+        await client.create(toy("early"))
+        await until(lambda: ready(client, "early"))
+        await client.patch("Toy", "early", "play", {"spec": {"size": 4}})
+
+        async def grown() -> bool:
+            made = await client.get("ConfigMap", "early-box", "play")
+            return bool(made and made["data"]["size"] == "4")
+
+        await until(grown)
+        await client.patch("ConfigMap", "early-box", "play", {"data": {"size": "x"}})
+        await until(grown)
+        await client.delete("ConfigMap", "early-box", "play")
+        await until(grown)
+        assert manager.ready() == []
+        await rest(manager)
+        passes = len(reconciler.passes)
+        before = requests(manager)
+        await asyncio.sleep(1.0)
+        assert len(reconciler.passes) == passes
+        assert requests(manager) == before
+
+
+def requests(manager: Manager) -> dict[tuple[str, ...], float]:
+    counted = manager.metrics.requests.values
+    return {labels: count for labels, count in counted.items() if labels[1] in ("PATCH", "POST", "PUT", "DELETE")}
+
+
+async def rest(manager: Manager) -> None:
+    """Waits until nothing has been in line or in work for a while."""
+    quiet = 0
+    while quiet < 15:
+        busy = any(len(each.queue) or each.queue.working for each in manager.controllers.values())
+        quiet = 0 if busy else quiet + 1
+        await asyncio.sleep(0.02)
+
+
+async def test_a_users_own_secret_is_noticed(client: Client) -> None:
+    async def look(obj: Toy, reader: Any) -> Any:
+        return await reader.secret("play", obj.spec.secret)
+
+    def judge(obj: Toy, seen: Any) -> Decision:
+        if seen is None:
+            return Decision(Waiting("NoSecret", "There is no such Secret", timedelta(hours=1)))
+        return Decision(Settled(), {"note": ",".join(sorted(seen.keys)) + seen.digest[:4]})
+
+    async def note() -> str:
+        found = await client.get("Toy", "one", "play")
+        return str((found or {}).get("status", {}).get("note", ""))
+
+    async with running(client, ToyReconciler(look=look, judge=judge)) as manager:
+        await client.create(toy("one", secret="mine"))
+        await until(lambda: has_condition(client, "one", "NoSecret"))
+        secret = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "mine", "namespace": "play"},
+            "data": {"a": "dg=="},
+        }
+        await client.create(secret)
+        first = await until(note)
+        assert first.startswith("a")
+        await client.patch("Secret", "mine", "play", {"data": {"a": "dw=="}})
+
+        async def changed() -> bool:
+            return await note() != first
+
+        await until(changed)
+        assert len(manager.cluster.foreign) == 1
+        await client.patch("Toy", "one", "play", {"spec": {"secret": "other"}})
+        await until(lambda: has_condition(client, "one", "NoSecret"))
+        await rest(manager)
+        assert len(manager.cluster.foreign) == 1
+
+
+async def has_condition(client: Client, name: str, reason: str) -> bool:
+    found = await client.get("Toy", name, "play")
+    return any(item["reason"] == reason for item in (found or {}).get("status", {}).get("conditions", []))
+
+
+async def test_a_mint_waits_for_its_source(client: Client) -> None:
+    def judge(obj: Toy, seen: Any) -> Decision:
+        metadata = {"name": "copy", "namespace": "play", "ownerReferences": owned_by(obj)}
+        values = {"copied": From(SecretKey("play", "source", "k")), "made": Random(form="hex", bytes=8)}
+        return Decision(Settled(), actions=(Mint(metadata, values),))
+
+    async with running(client, ToyReconciler(judge=judge)):
+        await client.create(toy("one"))
+        await until(lambda: has_condition(client, "one", "WaitingForSecret"))
+        assert await client.get("Secret", "copy", "play") is None
+        source = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "source", "namespace": "play"},
+            "data": {"k": "dg=="},
+        }
+        await client.create(source)
+        await until(lambda: ready(client, "one"))
+        made = (await client.get("Secret", "copy", "play") or {})["data"]
+        assert made["copied"] == "dg=="
+        await client.patch("Secret", "source", "play", {"data": {"k": "dw=="}})
+
+        async def followed() -> bool:
+            data = (await client.get("Secret", "copy", "play") or {})["data"]
+            return bool(data["copied"] == "dw==" and data["made"] == made["made"])
+
+        await until(followed)
+
+
+async def test_health_and_metrics_say_what_is(client: Client) -> None:
+    async with running(client, ToyReconciler(judge=boxes), metrics_port=0, metrics_host="127.0.0.1") as manager:
+        await client.create(toy("one"))
+        await until(lambda: ready(client, "one"))
+        assert manager.server is not None
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{manager.server.port}") as session:
+            for path in ("/healthz", "/readyz"):
+                async with session.get(path) as answer:
+                    assert (answer.status, await answer.text()) == (200, "ok\n")
+            async with session.get("/metrics") as answer:
+                text = await answer.text()
+        assert 'controller_runtime_reconcile_total{controller="Toy",result="success"}' in text
+        assert 'workqueue_depth{name="Toy",controller="Toy"} 0' in text
+        assert 'rest_client_requests_total{code="200",method="PATCH"}' in text
+        assert 'leader_election_master_status{name="libresh-operator"} 1' in text
+
+
+def candidate(client: Client, name: str) -> Leader:
+    return Leader(client, identity=name, namespace="play", duration=3, renew_within=2, period=0.2)
+
+
+async def test_the_lease_is_handed_over_cleanly(client: Client) -> None:
+    first, second = ToyReconciler(judge=boxes), ToyReconciler(judge=boxes)
+    async with running(client, second, leader_election=True, leader=candidate(client, "b")) as standby:
+        await until_set(standby.working)
+        async with running(client, first, leader_election=True, leader=candidate(client, "a")) as other:
+            await until_set(other.synced)
+            await client.create(toy("one"))
+            await until(lambda: ready(client, "one"))
+            assert (len(second.passes) > 0, first.passes) == (True, [])
+            standby.stop()
+            await asyncio.wait_for(other.working.wait(), 2.0)
+            assert standby.leader is not None
+            assert not standby.leader.leading
+            await client.patch("Toy", "one", "play", {"spec": {"size": 2}})
+
+            async def followed() -> bool:
+                found = await client.get("Toy", "one", "play")
+                return bool(found and found["status"].get("size") == 2)
+
+            await until(followed)
+            lease = await client.get("Lease", "libresh-operator", "play")
+            assert lease is not None
+            assert lease["spec"]["holderIdentity"] == "a"
+            assert lease["spec"]["leaseTransitions"] == 1
+
+
+async def until_set(event: asyncio.Event) -> None:
+    await asyncio.wait_for(event.wait(), PATIENCE)
+
+
+async def test_a_dead_leader_is_followed_after_its_lease(client: Client) -> None:
+    leader = candidate(client, "dead")
+    assert await leader.attempt()
+    heir = candidate(client, "heir")
+    assert not await heir.attempt()
+    started = asyncio.get_running_loop().time()
+    await asyncio.wait_for(heir.acquire(), PATIENCE)
+    assert asyncio.get_running_loop().time() - started > 2.5
+    leader.leading = True
+    await asyncio.wait_for(leader.keep(), PATIENCE)
+    assert not leader.leading
+
+
+async def test_only_one_of_many_leads(client: Client) -> None:
+    candidates = [candidate(client, f"c{number}") for number in range(6)]
+    for _ in range(5):
+        taken = await asyncio.gather(*(each.attempt() for each in candidates))
+        assert sum(taken) == 1
+
+
+async def test_an_unreachable_server_ends_the_lead_in_time() -> None:
+    async with Server(FakeApi()) as server, Client(Access(server.url)) as client:
+        leader = candidate(client, "a")
+        await leader.acquire()
+        server.api.faults.refuse(503, times=1000)
+        started = asyncio.get_running_loop().time()
+        await asyncio.wait_for(leader.keep(), PATIENCE)
+        assert asyncio.get_running_loop().time() - started < 3.0
+        assert not leader.leading
+
+
+@pytest.mark.parametrize("how", ["reset", "expire"])
+async def test_deletions_in_a_watch_gap_are_noticed(how: str) -> None:
+    api = FakeApi(crds=[crd()])
+    reconciler = ToyReconciler(judge=boxes)
+    async with Server(api) as server, Client(Access(server.url)) as client:
+        for name in ("one", "two", "three"):
+            api.create(toy(name))
+        async with running(client, reconciler) as manager:
+            for name in ("one", "two", "three"):
+                await until(lambda name=name: ready(client, name))  # type: ignore[misc]
+            await rest(manager)
+            api.hold("Toy")
+            api.hold("ConfigMap")
+            api.delete("Toy", "two", "play")
+            api.delete("ConfigMap", "three-box", "play")
+            api.compact()
+            api.break_watches(how="expire" if how == "expire" else "reset")
+            api.release("Toy")
+            api.release("ConfigMap")
+
+            async def healed() -> bool:
+                return api.get("ConfigMap", "three-box", "play") is not None
+
+            await until(healed)
+
+            async def forgotten() -> bool:
+                return manager.cluster.caches["Toy"].get("play", "two") is None
+
+            await until(forgotten)
+            assert manager.cluster.informers["Toy"].lists == 2
+
+
+async def test_a_half_open_watch_is_noticed() -> None:
+    api = FakeApi(crds=[crd()], bookmark_every=3600)
+    reconciler = ToyReconciler(judge=boxes)
+    async with Server(api) as server, Client(Access(server.url)) as client, running(client, reconciler) as manager:
+        informer = manager.cluster.informers["Toy"]
+        await until_set(manager.synced)
+        informer.silence = 0.5
+
+        async def watched(times: int) -> bool:
+            return api.requests["watch", "Toy"] >= times
+
+        await until(lambda: watched(1))
+        api.break_watches("Toy", how="end")
+        # Nothing is said on the second watch: it must be given up, and a third one begun.
+        await until(lambda: watched(3), 5.0)
+        await client.create(toy("one"))
+        await until(lambda: ready(client, "one"))
+        assert informer.lists == 1
