@@ -13,15 +13,13 @@ from libresh.local.spec import METRICS_PORT, Cluster
 Object = dict[str, Any]
 
 
-def build_all(cluster: Cluster, *, metrics: bool, authority: bytes) -> tuple[Object, ...]:
+def build_all(cluster: Cluster, *, authority: bytes) -> tuple[Object, ...]:
     """Objects to apply once the API server answers. `authority` signed the metrics server's certificate."""
-    objects = [
+    return (
         _binding("libresh:apiserver-to-kubelets", "system:kubelet-api-admin", "kube-apiserver-kubelet-client"),
         *_dns(cluster),
-    ]
-    if metrics:
-        objects += _metrics(cluster, authority)
-    return tuple(objects)
+        *_metrics(cluster, authority),
+    )
 
 
 def _binding(name: str, role: str, user: str) -> Object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from datetime import datetime
 from typing import Any
 
 from libresh.errors import LibreshError
@@ -75,6 +76,11 @@ def path_of(wanted: Object) -> str:
 def is_node_ready(found: Object) -> bool:
     conditions = found.get("status", {}).get("conditions", ())
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def renewed_at(lease: Object) -> datetime:
+    """When a lease was last renewed."""
+    return datetime.fromisoformat(lease["spec"]["renewTime"])
 
 
 def _refused(doing: str, path: str, status: int, raw: bytes) -> LibreshError:

@@ -22,6 +22,7 @@ from typing import Any
 from libresh.errors import LibreshError
 
 OLDEST_GO = (1, 24)
+COMPILER_ROOM = 8 * 2**30
 Say = Callable[[str], None]
 
 
@@ -117,6 +118,21 @@ def locate(name: str) -> Path:
 
 def is_built(name: str) -> bool:
     return locate(name).is_dir()
+
+
+def check_room() -> None:
+    """Compiling takes far more room than what comes out of it; better to say so before than after ten minutes."""
+    for variable in ("GOCACHE", "GOMODCACHE"):
+        folder = Path(_output([find_go(), "env", variable]) or "/root")
+        while not folder.exists():
+            folder = folder.parent
+        free = shutil.disk_usage(folder).free
+        if free < COMPILER_ROOM:
+            raise LibreshError(
+                "disk-short",
+                f"{folder} has {free / 2**30:.1f} GiB free; compiling needs {COMPILER_ROOM / 2**30:.0f}",
+                f"make room, or let {variable} name a folder on a larger disk",
+            )
 
 
 def build(name: str, say: Say = lambda _: None, log: Path | None = None) -> Path:

@@ -1,4 +1,4 @@
-"""The verbs: up, down, purge, status, and power for single nodes.
+"""The verbs: up, down, purge, and power for single nodes.
 
 `up` may be killed at any instant and repeated: each step looks at what is there, and makes what is missing.
 """
@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from libresh.errors import LibreshError
 from libresh.local import (
     addons,
-    binaries,
     cgroups,
     control,
     dns,
@@ -32,13 +32,13 @@ from libresh.local import (
     spec,
     state,
 )
-from libresh.local.api import API, is_node_ready
+from libresh.local.api import API, is_node_ready, renewed_at
+from libresh.local.programs import build_programs
 from libresh.local.progress import Progress, Silence
 from libresh.local.spec import Cluster, Node
 
 CONTROL_WRAPPER = ("unshare", "--fork", "--pid", "--mount", "--mount-proc", "--kill-child")
 NODE_WRAPPER = ("unshare", "--fork", "--pid", "--mount", "--uts", "--ipc", "--mount-proc", "--kill-child")
-BUILD_TIMES = {"kubernetes": 390, "node": 85, "coredns": 90, "cluster": 120, "metrics-server": 130}
 API_PATIENCE = 120
 NODE_PATIENCE = 180
 STOP_PATIENCE = 90
@@ -57,70 +57,50 @@ class Wish:
 def up(wish: Wish, progress: Progress | None = None) -> Cluster:
     """Bring a cluster up to the wish, from whatever state it is in."""
     show = progress or Silence()
-    preflight.check_machine()
     spec.check_name(wish.name)
+    preflight.check_machine()
     with state.locked(wish.name):
         with show.step("checking this machine", 1):
             preflight.install_packages(show.say)
-            binaries.find_go()
             cluster = settle(wish)
+            if not keeper.find(cluster.keeper_config):
+                preflight.check_ports(control.list_ports(cluster))
         programs = build_programs(show)
-        prepare(cluster, programs)
-        with show.step("starting the control plane", 12):
+        with show.step("starting the control plane", 5):
+            prepare(cluster, programs)
             start_control(cluster, programs)
-        with show.step(f"starting {len(cluster.members)} node(s)", 15):
+        with show.step(f"starting {count(cluster.members)}", 5 + 2 * len(cluster.members)):
             start_nodes(cluster, programs, cluster.members)
+            wait_for_ports(cluster)
     return cluster
 
 
 def settle(wish: Wish) -> Cluster:
     """The cluster that is wished for: the one that exists, with what may change changed, or a new one."""
-    existing = state.load(wish.name)
-    if existing is None:
-        others = state.load_all()
-        taken = frozenset(other.slot for other in others)
-        routes = network.list_routes(without=frozenset(other.bridge for other in others))
-        existing = Cluster(wish.name, spec.choose_slot(wish.name, taken, routes), state.root(), nodes=0)
-    nodes = spec.check_nodes(wish.nodes if wish.nodes is not None else max(existing.nodes, 1))
-    if nodes < existing.nodes:
-        raise LibreshError(
-            "fewer-nodes",
-            f"the cluster {wish.name!r} has {existing.nodes} nodes, and one that goes would take its data along",
-            "stop single nodes with `libresh local node stop N`, or begin anew after `libresh local purge`",
+    with state.locked_machine():
+        existing = state.load(wish.name)
+        if existing is None:
+            others = state.load_all()
+            taken = frozenset(other.slot for other in others)
+            routes = network.list_routes(without=frozenset(other.bridge for other in others))
+            existing = Cluster(wish.name, spec.choose_slot(wish.name, taken, routes), state.root(), nodes=0)
+        nodes = spec.check_nodes(wish.nodes if wish.nodes is not None else max(existing.nodes, 1))
+        if nodes < existing.nodes:
+            raise LibreshError(
+                "fewer-nodes",
+                f"the cluster {wish.name!r} has {existing.nodes} nodes, and one that goes would take its data along",
+                "stop single nodes with `libresh local node stop N`, or begin anew after `libresh local purge`",
+            )
+        cluster = dataclasses.replace(
+            existing,
+            nodes=nodes,
+            suffix=spec.check_suffix(wish.suffix or existing.suffix),
+            unsafe_etcd=existing.unsafe_etcd if wish.unsafe_etcd is None else wish.unsafe_etcd,
         )
-    cluster = dataclasses.replace(
-        existing,
-        nodes=nodes,
-        suffix=spec.check_suffix(wish.suffix or existing.suffix),
-        unsafe_etcd=existing.unsafe_etcd if wish.unsafe_etcd is None else wish.unsafe_etcd,
-    )
-    preflight.check_ranges(cluster)
-    cluster.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    state.save(cluster)
+        preflight.check_ranges(cluster)
+        cluster.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        state.save(cluster)
     return cluster
-
-
-def build_programs(show: Progress) -> control.Programs:
-    """Build what is not built yet. Sets whose sources are not there are left out."""
-
-    def build(name: str) -> Path:
-        if binaries.is_built(name):
-            return binaries.locate(name)
-        with show.step(f"compiling {name}", BUILD_TIMES[name]):
-            return binaries.build(name)
-
-    present = {name: build(name) for name in BUILD_TIMES if name != "cluster"}
-    try:
-        present["cluster"] = build("cluster")
-    except LibreshError as error:  # until that set is complete
-        show.say(f"going on without an edge and volumes: {error.message}")
-    return control.Programs(
-        kubernetes=present["kubernetes"],
-        node=present["node"],
-        coredns=present.get("coredns"),
-        cluster=present.get("cluster"),
-        metrics_server=present.get("metrics-server"),
-    )
 
 
 def prepare(cluster: Cluster, programs: control.Programs) -> None:
@@ -138,11 +118,10 @@ def prepare(cluster: Cluster, programs: control.Programs) -> None:
 
 def start_control(cluster: Cluster, programs: control.Programs) -> None:
     """Start the control plane or bring its settings up to date; then what every cluster has in it."""
-    wanted = control.build_config(cluster, programs)
-    changed = keeper.write_config(cluster.keeper_config, wanted)
+    changed = keeper.write_config(cluster.keeper_config, control.build_config(cluster, programs))
     running = keeper.find(cluster.keeper_config)
     if running is None:
-        preflight.check_ports(control.find_ports(cluster, programs))
+        attach_volumes(cluster, programs)
         log = cluster.logs / "keeper.log"
         keeper.start(CONTROL_WRAPPER, programs.node / "keeper", cluster.keeper_config, log)
     elif changed:
@@ -150,50 +129,77 @@ def start_control(cluster: Cluster, programs: control.Programs) -> None:
     api = API(cluster)
     wait_for(api.is_ready, API_PATIENCE, f"the API server at {cluster.server}", cluster.logs / "kube-apiserver.log")
     authority = (cluster.pki / "ca.crt").read_bytes()
-    for wanted_object in addons.build_all(cluster, metrics=programs.metrics_server is not None, authority=authority):
-        api.apply(wanted_object)
+    for wanted in addons.build_all(cluster, authority=authority):
+        api.apply(wanted)
 
 
-def start_nodes(cluster: Cluster, programs: control.Programs, members: tuple[Node, ...]) -> None:
-    """Start the nodes that do not run, and see all of them ready."""
-    attach_volumes(cluster, programs)
+def start_nodes(cluster: Cluster, programs: control.Programs, members: Sequence[Node]) -> None:
+    """Start the nodes that do not run, bring the others' settings up to date, and see all of them ready."""
+    began = datetime.now(UTC)
+    stopped = [member for member in members if not keeper.find(member.keeper_config)]
+    for member in stopped:
+        cgroups.remove(member)
+        network.create_node(member)
+    if stopped:
+        network.set_routes(cluster)
     with ThreadPoolExecutor(max_workers=4) as pool:
         for done in [pool.submit(start_node, member, programs) for member in members]:
             done.result()
     api = API(cluster)
     for member in members:
-        wait_for(
-            lambda member=member: is_node_ready(api.read(f"/api/v1/nodes/{member.name}") or {}),  # type: ignore[misc]
-            NODE_PATIENCE,
-            f"{member.name} to be ready",
-            cluster.logs / f"{member.name}-kubelet.log",
-        )
+        # What the API server remembers of an earlier life does not count.
+        since = began if member in stopped else datetime.min.replace(tzinfo=UTC)
+        log = cluster.logs / f"{member.name}-kubelet.log"
+        wait_for(partial(is_up, api, member, since), NODE_PATIENCE, f"{member.name} to be ready", log)
+
+
+def is_up(api: API, member: Node, since: datetime) -> bool:
+    found = api.read(f"/api/v1/nodes/{member.name}")
+    lease = api.read(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{member.name}")
+    return bool(found and lease and is_node_ready(found) and renewed_at(lease) >= since)
 
 
 def start_node(member: Node, programs: control.Programs) -> None:
+    """Start a node whose network exists, or make a running one take over its settings; then the pause image."""
     config = member.keeper_config
+    changed = keeper.write_config(config, node.build_config(member, programs, cgroups.create(member)))
     running = keeper.find(config)
-    cgroup_folders = cgroups.create(member) if running is None else ()
     if running is None:
-        network.create_node(member)
-        keeper.write_config(config, node.build_config(member, programs, cgroup_folders))
         wrapper = ("nsenter", f"--net=/run/netns/{member.namespace}", *NODE_WRAPPER)
         log = member.cluster.logs / f"{member.name}-keeper.log"
         keeper.start(wrapper, programs.node / "keeper", config, log)
-    archive = pause.write_archive(programs.node / "pause", member.cluster.folder / "pause.tar")
-    wait_for(
-        lambda: loading.is_reachable(member, programs.node),
-        60,
-        f"containerd of {member.name}",
-        member.cluster.logs / f"{member.name}-containerd.log",
-    )
-    loading.load_into(member, archive, programs.node)
+    elif changed:
+        keeper.reload(running, config)
+    log = member.cluster.logs / f"{member.name}-containerd.log"
+    wait_for(lambda: loading.is_reachable(member, programs.node), 60, f"containerd of {member.name}", log)
+    loading.load_into(member, pause.write_archive(programs.node / "pause", member.folder / "pause.tar"), programs.node)
 
 
 def attach_volumes(cluster: Cluster, programs: control.Programs) -> None:
     """Give every volume its block device before a kubelet looks for it; after a reboot there are none."""
-    if programs.cluster:
-        network.run(str(programs.cluster / "cluster"), "volumes", "attach", f"--state={cluster.folder}")
+    network.run(str(programs.cluster / "cluster"), "volumes", "attach", f"--state={cluster.folder}")
+
+
+def detach_volumes(cluster: Cluster) -> None:
+    """Free the volumes' block devices, with the program that was started last."""
+    program = keeper.program_of(cluster.keeper_config, "cluster")
+    if program and program.is_file():
+        network.run(str(program), "volumes", "detach", f"--state={cluster.folder}")
+
+
+def wait_for_ports(cluster: Cluster) -> None:
+    """The name server and the edge, last: they start beside the nodes."""
+    for port, service in ((53, "coredns"), (443, "cluster")):
+        address = (str(cluster.address), port)
+        wait_for(partial(answers, address), 60, f"{service} at port {port}", cluster.logs / f"{service}.log")
+
+
+def answers(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection(address, timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def wait_for(met: Callable[[], bool], patience: float, what: str, log: Path) -> None:
@@ -212,66 +218,111 @@ def find_cluster(name: str) -> Cluster:
     return found
 
 
+def find_node(name: str, number: int) -> Node:
+    cluster = find_cluster(name)
+    if not 1 <= number <= cluster.nodes:
+        have = count(cluster.members)
+        raise LibreshError("no-node", f"the cluster {name!r} has {have}", f"name one of 1 to {cluster.nodes}")
+    return cluster.members[number - 1]
+
+
+def node_stop(name: str, number: int) -> bool:
+    """Shut one node down as its containers ask for; whether it ran."""
+    member = find_node(name, number)
+    with state.locked(name):
+        ran = keeper.stop(member.keeper_config, STOP_PATIENCE)
+        clear_node(member)
+    return ran
+
+
+def node_kill(name: str, number: int) -> bool:
+    """Cut one node's power: all its processes die at once; whether it ran."""
+    member = find_node(name, number)
+    with state.locked(name):
+        ran = keeper.kill(member.keeper_config)
+        clear_node(member)
+    return ran
+
+
+def node_start(name: str, number: int, progress: Progress | None = None) -> None:
+    """Start one node that was stopped or killed."""
+    preflight.check_machine()
+    member = find_node(name, number)
+    show = progress or Silence()
+    with state.locked(name):
+        if not keeper.find(member.cluster.keeper_config):
+            way_out = f"start it: libresh local up --name {name}"
+            raise LibreshError("cluster-stopped", f"the cluster {name!r} does not run", way_out)
+        programs = build_programs(show)
+        with show.step(f"starting {member.name}", 5):
+            prepare(member.cluster, programs)
+            start_nodes(member.cluster, programs, [member])
+
+
+def clear_node(member: Node) -> None:
+    """Remove what a dead node left: it starts from a fresh network and empty cgroups, as a machine does."""
+    network.remove_node(member)
+    cgroups.remove(member)
+
+
+def load(name: str, archive: Path) -> tuple[Node, ...]:
+    """Import an OCI archive into every running node; returns the nodes that lacked it."""
+    cluster = find_cluster(name)
+    program = keeper.program_of(cluster.members[0].keeper_config, "containerd")
+    if program is None:
+        raise LibreshError("cluster-stopped", f"the cluster {name!r} was never started", "start it: libresh up")
+    return loading.load(cluster, archive, program.parent)
+
+
 def down(name: str, progress: Progress | None = None) -> None:
     """Stop everything and take it off the machine's network; the data stays."""
+    preflight.check_root()
     show = progress or Silence()
     cluster = find_cluster(name)
     with state.locked(name):
-        with show.step("stopping the nodes", 10), ThreadPoolExecutor(max_workers=4) as pool:
-            for done in [pool.submit(keeper.stop, each.keeper_config, STOP_PATIENCE) for each in cluster.members]:
-                done.result()
-        with show.step("stopping the control plane", 5):
-            keeper.stop(cluster.keeper_config, STOP_PATIENCE)
-        with show.step("clearing network, mounts and cgroups", 1):
-            clear(cluster)
+        stop_all(cluster, show)
 
 
-def clear(cluster: Cluster) -> None:
-    """Remove all that a stopped cluster left on the machine, but its data."""
-    network.remove_all(cluster)
-    cgroups.remove_all(cluster)
-    programs = binaries.cache() / "bin"
-    for tool in sorted(programs.glob("cluster-*/cluster"))[:1]:
-        network.run(str(tool), "volumes", "detach", f"--state={cluster.folder}")
-    if not any(is_running(other) for other in state.load_all()):
-        cgroups.unmount_own()
+def stop_all(cluster: Cluster, show: Progress) -> None:
+    with show.step(f"stopping {count(cluster.members)}", 10), ThreadPoolExecutor(max_workers=8) as pool:
+        for done in [pool.submit(keeper.stop, each.keeper_config, STOP_PATIENCE) for each in cluster.members]:
+            done.result()
+    with show.step("stopping the control plane", 5):
+        keeper.stop(cluster.keeper_config, STOP_PATIENCE)
+    with show.step("clearing network, devices, mounts and cgroups", 1):
+        for member in cluster.members:
+            clear_node(member)
+        detach_volumes(cluster)
+        network.remove_all(cluster)
+        if not any(is_running(other) for other in state.load_all()):
+            clear_machine()
+
+
+def clear_machine() -> None:
+    """What all clusters share goes with the last of them."""
+    cgroups.unmount_own()
+    for folder in ("/var/lib/kubelet", "/var/lib/cni"):
+        try:
+            Path(folder).rmdir()  # never one with content: it is somebody else's then
+        except OSError:
+            continue
 
 
 def purge(name: str, progress: Progress | None = None) -> None:
     """Remove a cluster and its data, for good."""
+    preflight.check_root()
+    show = progress or Silence()
     cluster = find_cluster(name)
-    down(name, progress)
-    with state.locked(name), (progress or Silence()).step("removing the data", 2):
-        shutil.rmtree(cluster.folder)
+    with state.locked(name):
+        stop_all(cluster, show)
+        with show.step("removing the data", 2):
+            shutil.rmtree(cluster.folder)
 
 
 def is_running(cluster: Cluster) -> bool:
-    return any(keeper.find(path) for path in keeper_configs(cluster))
+    configs = (cluster.keeper_config, *(member.keeper_config for member in cluster.members))
+    return any(keeper.find(config) for config in configs)
 
 
-def keeper_configs(cluster: Cluster) -> tuple[Path, ...]:
-    return (cluster.keeper_config, *(member.keeper_config for member in cluster.members))
-
-
-def status(cluster: Cluster) -> dict[str, Any]:
-    """What runs, as seen now."""
-
-    def look(config: Path) -> dict[str, Any]:
-        runs = keeper.find(config) is not None
-        return {"running": runs, "services": keeper.read_state(config).get("services", {}) if runs else {}}
-
-    api = API(cluster) if cluster.pki.is_dir() else None
-    ready = bool(api and api.is_ready())
-    nodes = {}
-    for member in cluster.members:
-        found = api.read(f"/api/v1/nodes/{member.name}") if api and ready else None
-        nodes[member.name] = {**look(member.keeper_config), "ready": is_node_ready(found or {}), "address": str(member.address)}
-    return {
-        "name": cluster.name,
-        "server": cluster.server,
-        "kubeconfig": str(cluster.kubeconfig),
-        "suffix": cluster.suffix,
-        "ready": ready and all(each["ready"] for each in nodes.values()),
-        "control": {**look(cluster.keeper_config), "ready": ready},
-        "nodes": nodes,
-    }
+def count(members: Sequence[Node]) -> str:
+    return "one node" if len(members) == 1 else f"{len(members)} nodes"

@@ -21,13 +21,12 @@ CLUSTER_DOMAIN = "cluster.local"
 
 @dataclass(frozen=True)
 class Programs:
-    """Where the binary sets are; None where a set is not part of this cluster."""
+    """Where the binary sets are."""
 
     kubernetes: Path
     node: Path
-    coredns: Path | None = None
-    cluster: Path | None = None
-    metrics_server: Path | None = None
+    coredns: Path
+    cluster: Path
 
 
 def write_files(cluster: Cluster) -> None:
@@ -56,35 +55,33 @@ def build_encryption(key: str) -> dict[str, Any]:
 
 def build_config(cluster: Cluster, programs: Programs) -> keeper.Config:
     """Everything the control plane's keeper keeps running, in the order it starts."""
-    services = [
-        _etcd(cluster, programs.kubernetes),
-        _apiserver(cluster, programs.kubernetes),
-        _controller_manager(cluster, programs.kubernetes),
-        _scheduler(cluster, programs.kubernetes),
-    ]
-    if programs.coredns:
-        services.append(_coredns(cluster, programs.coredns))
-    if programs.metrics_server:
-        services.append(_metrics_server(cluster, programs.metrics_server))
-    if programs.cluster:
-        services.append(_edge_and_volumes(cluster, programs.cluster))
-    return keeper.Config(services=tuple(services))
+    return keeper.Config(
+        services=(
+            _etcd(cluster, programs.kubernetes),
+            _apiserver(cluster, programs.kubernetes),
+            _controller_manager(cluster, programs.kubernetes),
+            _scheduler(cluster, programs.kubernetes),
+            _coredns(cluster, programs.coredns),
+            _metrics_server(cluster, programs.kubernetes),
+            _edge_and_volumes(cluster, programs.cluster),
+        )
+    )
 
 
-def find_ports(cluster: Cluster, programs: Programs) -> tuple[tuple[str, int], ...]:
+def list_ports(cluster: Cluster) -> tuple[tuple[str, int], ...]:
     """Every address and TCP port the control plane listens at."""
     own, inner = str(cluster.address), str(cluster.loopback)
-    ports = [(inner, ETCD_PORT), (inner, 2380), (own, API_PORT), (inner, 10257), (inner, 10259)]
-    if programs.coredns:
-        ports += [(own, 53)]
-    if programs.metrics_server:
-        ports += [(own, METRICS_PORT)]
-    if programs.cluster:
-        ports += [(address, port) for address in (own, str(cluster.edge_address)) for port in (80, 443)]
-    return tuple(ports)
+    edge = [(address, port) for address in (own, str(cluster.edge_address)) for port in (80, 443)]
+    own_ports = [(own, port) for port in (API_PORT, METRICS_PORT, 53)]
+    return (*own_ports, *((inner, port) for port in (ETCD_PORT, 2380, 10257, 10259)), *edge)
 
 
-def _service(cluster: Cluster, name: str, argv: list[str], *, after: tuple[str, ...] = (), grace: int = 10) -> keeper.Service:
+def _service(
+    cluster: Cluster, name: str, argv: list[str], *, after: tuple[str, ...] = (), grace: int = 10
+) -> keeper.Service:
+    # Every file that is named in a flag is read once, at start. The name server looks after its Corefile itself.
+    named = [Path(word.rpartition("=")[2]) for word in argv[1:] if word.startswith("--")]
+    reads = tuple(str(path) for path in named if path.is_absolute() and path.is_file())
     return keeper.Service(
         name=name,
         argv=tuple(argv),
@@ -92,6 +89,7 @@ def _service(cluster: Cluster, name: str, argv: list[str], *, after: tuple[str, 
         env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"),
         after=after,
         grace=grace,
+        reads=reads,
     )
 
 
@@ -264,5 +262,3 @@ def render_corefile(cluster: Cluster, upstreams: tuple[str, ...]) -> str:
 
 def write_corefile(cluster: Cluster, upstreams: tuple[str, ...]) -> None:
     state.write_file(cluster.control / "Corefile", render_corefile(cluster, upstreams))
-
-

@@ -7,6 +7,7 @@ was opened before the look, so a recycled number is never hit.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -45,6 +46,7 @@ class Service:
     after: tuple[str, ...] = ()
     before_stop: tuple[str, ...] = ()
     grace: int = 10
+    reads: tuple[str, ...] = ()  # files whose change means a restart
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Config:
         told["logLimit"] = LOG_LIMIT
         for service in told["services"]:
             service["beforeStop"] = service.pop("before_stop")
+            service["stamp"] = stamp_of(service.pop("reads"))
         return json.dumps(told, indent=1) + "\n"
 
 
@@ -73,16 +76,23 @@ class Running:
     handle: int
 
     def send(self, number: int) -> None:
-        try:
+        # It may have ended meanwhile, which is what most signals are for.
+        with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.handle, number)
-        except ProcessLookupError:
-            pass  # it ended meanwhile, which is what most signals are for
 
     def wait(self, seconds: float) -> bool:
         """Whether it ended within that time."""
         poller = select.poll()
         poller.register(self.handle, select.POLLIN)
         return bool(poller.poll(int(seconds * 1000)))
+
+
+def stamp_of(files: Sequence[str]) -> str:
+    """Changes when one of the files does."""
+    total = hashlib.sha256()
+    for file in files:
+        total.update(hashlib.sha256(Path(file).read_bytes()).digest())
+    return total.hexdigest()[:16] if files else ""
 
 
 def find(config: Path) -> Running | None:
@@ -166,6 +176,15 @@ def kill(config: Path) -> bool:
 
 def digest_of(config: Path) -> str:
     return hashlib.sha256(config.read_bytes()).hexdigest()
+
+
+def program_of(config: Path, service: str) -> Path | None:
+    """The program a keeper was last told to run under that name."""
+    try:
+        services = json.loads(config.read_text())["services"]
+    except FileNotFoundError:
+        return None
+    return next((Path(each["argv"][0]) for each in services if each["name"] == service), None)
 
 
 def read_state(config: Path) -> dict[str, Any]:

@@ -130,7 +130,6 @@ def create_node(node: Node) -> None:
         f"route add default via {cluster.address}",
     ]
     run("ip", "-n", node.namespace, "-batch", "-", feed="\n".join(batch) + "\n")
-    set_routes(cluster)
 
 
 def set_routes(cluster: Cluster) -> None:

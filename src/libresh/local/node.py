@@ -13,6 +13,10 @@ from libresh.local.spec import Node
 
 SOCKET = "/run/containerd/containerd.sock"
 CAP_SYS_RESOURCE = 24
+DRAIN_SECONDS = 30
+
+# Folders with fixed places, and where a node has its own instead. The first two are made on the machine if missing.
+BINDS = {"kubelet": "/var/lib/kubelet", "cni": "/var/lib/cni", "log": "/var/log"}
 MOST_OPEN_FILES = 1_000_000
 CONTROL_PLANE_MEMORY = 1024**3
 
@@ -32,14 +36,13 @@ def write_files(node: Node, programs: Programs, machine_memory: int) -> None:
 def build_config(node: Node, programs: Programs, cgroups: tuple[str, ...]) -> keeper.Config:
     """What a node's keeper prepares, and keeps running in that order."""
     folder = node.folder
-    binds = {"kubelet": "/var/lib/kubelet", "cni": "/var/lib/cni", "log": "/var/log", "net.d": "/etc/cni/net.d"}
     return keeper.Config(
         hostname=node.name,
         cgroups=cgroups,
         mounts=(
             keeper.Mount("shared", "/"),
             keeper.Mount("tmpfs", "/run"),
-            *(keeper.Mount("bind", target, str(folder / source)) for source, target in binds.items()),
+            *(keeper.Mount("bind", target, str(folder / source)) for source, target in BINDS.items()),
         ),
         sysctls={
             "net.ipv4.ip_forward": "1",
@@ -55,12 +58,18 @@ def _services(node: Node, programs: Programs) -> tuple[keeper.Service, ...]:
     path = f"PATH={programs.node}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     protect = "-999" if may_protect() else "0"
 
-    def service(name: str, argv: list[str], *, after: tuple[str, ...] = (), grace: int = 10) -> keeper.Service:
+    def service(name: str, argv: list[str], reads: tuple[str, ...], **more: Any) -> keeper.Service:
         log = str(cluster.logs / f"{node.name}-{name}.log")
-        return keeper.Service(name, tuple(argv), log, env=(path, "HOME=/root"), after=after, grace=grace)
+        return keeper.Service(name, tuple(argv), log, env=(path, "HOME=/root"), reads=reads, **more)
 
+    certificates = (f"{cluster.pki}/ca.crt", f"{cluster.pki}/{node.name}.crt")
     return (
-        service("containerd", [str(programs.node / "containerd"), "--config", str(folder / "containerd.toml")]),
+        service(
+            "containerd",
+            [str(programs.node / "containerd"), f"--config={folder / 'containerd.toml'}"],
+            reads=(str(folder / "containerd.toml"),),
+            before_stop=(str(programs.node / "drain"), f"unix://{SOCKET}", str(DRAIN_SECONDS)),
+        ),
         service(
             "kubelet",
             [
@@ -72,6 +81,7 @@ def _services(node: Node, programs: Programs) -> tuple[keeper.Service, ...]:
                 "--root-dir=/var/lib/kubelet",
                 "--cert-dir=/var/lib/kubelet/pki",
             ],
+            reads=(*certificates, str(folder / "kubelet.json"), str(folder / "kubelet.kubeconfig")),
             after=(f"unix:{SOCKET}",),
         ),
         service(
@@ -85,6 +95,7 @@ def _services(node: Node, programs: Programs) -> tuple[keeper.Service, ...]:
                 f"--oom-score-adj={protect}",
                 "--conntrack-max-per-core=0",
             ],
+            reads=(str(cluster.control / "kube-proxy.kubeconfig"),),
         ),
     )
 
@@ -109,7 +120,7 @@ oom_score = {-999 if protect else 0}
   disable_apparmor = {"false" if has_apparmor() else "true"}
   [plugins.'io.containerd.cri.v1.runtime'.cni]
     bin_dirs = ["{programs.node}"]
-    conf_dir = "/etc/cni/net.d"
+    conf_dir = "{node.folder / "net.d"}"
   [plugins.'io.containerd.cri.v1.runtime'.containerd]
     default_runtime_name = "runc"
     [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
@@ -175,6 +186,8 @@ def build_network(node: Node) -> dict[str, Any]:
                 "ipam": {
                     "type": "host-local",
                     "ranges": [[{"subnet": str(node.pod_range)}]],
+                    # Which addresses are taken is forgotten with the namespaces that had them.
+                    "dataDir": "/run/cni",
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
             },

@@ -1,8 +1,8 @@
 """The cluster's own certificates: made once, kept for as long as the cluster lives, renewed before they end.
 
-    ca          ── apiserver, kubelets (serving and client), every component, the administrator
-    etcd-ca     ── etcd and its one client, the API server
-    front-proxy ── the API server towards aggregated APIs
+ca          ── apiserver, kubelets (serving and client), every component, the administrator
+etcd-ca     ── etcd and its one client, the API server
+front-proxy ── the API server towards aggregated APIs
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from libresh.errors import LibreshError
 from libresh.local import binaries, cgroups, network, state
-from libresh.local.spec import Cluster
+from libresh.local.spec import Cluster, find_overlap
 
 LEAST_DISK = 6 * 2**30
 LEAST_MEMORY = 2 * 2**30
@@ -26,7 +27,6 @@ TOOLS = {
     "unshare": "util-linux",
     "losetup": "mount",
     "mkfs.ext4": "e2fsprogs",
-    "conntrack": "conntrack",
     "gcc": "gcc",
     "pkg-config": "pkg-config",
     "modprobe": "kmod",
@@ -39,18 +39,22 @@ def check_machine() -> None:
     """What can be told before anything is touched."""
     if sys.platform != "linux":
         raise LibreshError("not-linux", "a local cluster needs Linux", "use a virtual machine, or an existing cluster")
-    if os.geteuid() != 0:
-        raise LibreshError(
-            "not-root", "a local cluster makes namespaces, mounts and routes, which takes root", "repeat it with sudo"
-        )
+    check_root()
     cgroups.check()
     for folder in {state.root(), binaries.cache()}:
         _check_disk(folder)
     if (memory := machine_memory()) < LEAST_MEMORY:
         raise LibreshError(
             "memory-short",
-            f"the machine has {memory / 2**30:.1f} GiB of memory; a cluster needs {LEAST_MEMORY // 2**30} and its apps more",
+            f"the machine has {memory / 2**30:.1f} GiB of memory; a cluster alone needs {LEAST_MEMORY // 2**30}",
             "give the machine 4 GiB or more",
+        )
+
+
+def check_root() -> None:
+    if os.geteuid() != 0:
+        raise LibreshError(
+            "not-root", "a local cluster makes namespaces, mounts and routes, which takes root", "repeat it with sudo"
         )
 
 
@@ -104,8 +108,6 @@ def install_packages(say: Callable[[str], None]) -> None:
 def check_ranges(cluster: Cluster) -> None:
     """Refuse address ranges that a route not of our own already covers."""
     routes = network.list_routes(without=frozenset({cluster.bridge}))
-    from libresh.local.spec import find_overlap
-
     if clash := find_overlap(cluster.slot, routes):
         raise LibreshError(
             "address-range-taken",
@@ -122,12 +124,13 @@ def check_ports(ports: tuple[tuple[str, int], ...]) -> None:
 
 
 def _is_free(address: str, port: int) -> bool:
+    """An address that does not exist yet is free."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except OSError:
-            return False
+        except OSError as error:
+            return error.errno == errno.EADDRNOTAVAIL
     return True
 
 

@@ -143,7 +143,8 @@ class Node:
 
     @property
     def pod_range(self) -> IPv4Network:
-        return list(self.cluster.pod_range.subnets(new_prefix=24))[self.number]
+        first = self.cluster.pod_range.network_address + 256 * self.number
+        return IPv4Network(f"{first}/24")
 
     @property
     def folder(self) -> Path:
@@ -192,9 +193,10 @@ def choose_slot(name: str, taken: frozenset[int], routes: tuple[IPv4Network, ...
     """The first slot no other cluster has and no route of the machine overlaps."""
     wanted = (0,) if name == DEFAULT_NAME else ()
     spread = int(hashlib.sha256(name.encode()).hexdigest(), 16)
-    others = [1 + (spread + step) % (SLOTS - 1) for step in range(SLOTS - 1)]
+    others = tuple(1 + (spread + step) % (SLOTS - 1) for step in range(SLOTS - 1))
     reasons = []
-    for slot in (*wanted, *others):
+    candidates: tuple[int, ...] = (*wanted, *others)
+    for slot in candidates:
         if slot in taken:
             continue
         if clash := find_overlap(slot, routes):

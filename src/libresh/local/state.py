@@ -86,6 +86,16 @@ def load_all() -> tuple[Cluster, ...]:
 
 
 @contextlib.contextmanager
+def locked_machine() -> Iterator[None]:
+    """For the moment in which a new cluster takes its place among the others."""
+    path = root() / "clusters" / ".lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
     """One command at a time per cluster. The lock lies beside the folder, so that a purge can hold it too."""
     path = root() / "clusters" / f".{name}.lock"

@@ -132,7 +132,7 @@ func (k *Keeper) step(now time.Time) {
 		for _, each := range k.units {
 			switch {
 			case (!each.wanted || each.replace) && each.pid != 0:
-				each.terminate(now)
+				each.terminate(now, false)
 			case each.wanted && each.pid == 0 && now.After(each.notUntil) && allAnswer(each.After):
 				each.start(now)
 			}
@@ -156,18 +156,18 @@ func (k *Keeper) step(now time.Time) {
 func (k *Keeper) stopLast(now time.Time) {
 	for i := len(k.units) - 1; i >= 0; i-- {
 		if k.units[i].pid != 0 || k.units[i].helper != 0 {
-			k.units[i].terminate(now)
+			k.units[i].terminate(now, true)
 			return
 		}
 	}
 }
 
-// terminate is repeated until the process has ended; it runs BeforeStop first, once, and waits for it.
-func (u *unit) terminate(now time.Time) {
+// terminate is repeated until the process has ended. When it is for good it runs BeforeStop first, once, and waits.
+func (u *unit) terminate(now time.Time, forGood bool) {
 	if u.pid == 0 || !u.stopping.IsZero() {
 		return
 	}
-	if len(u.BeforeStop) > 0 && !u.helped {
+	if forGood && len(u.BeforeStop) > 0 && !u.helped {
 		u.helped = true
 		u.helper, _ = launch(u.BeforeStop, u.Env, u.Log) // a failure is in the log; stopping goes on
 	}
