@@ -10,11 +10,10 @@ from typing import Any
 import yaml
 from reference import index_page, page_for
 
+from libresh import apps
 from libresh.api import KINDS
-from libresh.api.apps import App
 from libresh.api.crds import crd_for
 from libresh.api.policies import policies
-from libresh.apps.matrix.spec import Matrix
 
 ROOT = Path(__file__).resolve().parent.parent
 OWNED = ("deploy/crds", "deploy/policies", "docs/reference")
@@ -45,14 +44,13 @@ def as_yaml(*objects: Any) -> str:
 
 def generated() -> dict[str, str]:
     """Every generated file: its path below the root, its content."""
-    apps: tuple[type[App], ...] = (Matrix,)
     files: dict[str, str] = {}
-    crds = [crd_for(type) for type in (*KINDS, *apps)]
+    crds = [crd_for(type) for type in (*KINDS, *apps.kinds())]
     for crd in crds:
         files[f"deploy/crds/{crd['metadata']['name']}.yaml"] = as_yaml(crd)
         files[f"docs/reference/{crd['spec']['names']['singular']}.md"] = page_for(crd)
     files["docs/reference/README.md"] = index_page(crds)
-    found = policies(tuple(type.KIND for type in apps))
+    found = policies(tuple(type.KIND for type in apps.kinds()))
     for policy, binding in zip(found[::2], found[1::2], strict=True):
         files[f"deploy/policies/{policy['metadata']['name']}.yaml"] = as_yaml(policy, binding)
     return files

@@ -1,5 +1,6 @@
 """The generated definitions on a real API server: accepted, established, explained, shown."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,14 +30,24 @@ def fields(schema: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from fields(field["items"], f"{path}.{name}")
 
 
+def published_schema(server: Server, spec: Object) -> Object:
+    """What kubectl explain reads. It is published some time after the kind is served."""
+    group, version, kind = spec["group"], spec["versions"][0]["name"], spec["names"]["kind"]
+    name = f"{'.'.join(reversed(group.split('.')))}.{version}.{kind}"
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        _, published = server.call("GET", f"/openapi/v3/apis/{group}/{version}")
+        schema: Object | None = published.get("components", {}).get("schemas", {}).get(name)
+        if schema is not None:
+            return schema
+        time.sleep(0.2)
+    raise AssertionError(f"{name} is not published")
+
+
 @pytest.mark.parametrize("kind", CRDS)
 def test_every_field_is_explained(server: Server, kind: str) -> None:
     spec = CRDS[kind]["spec"]
-    status, published = server.call("GET", f"/openapi/v3/apis/{spec['group']}/{spec['versions'][0]['name']}")
-    assert status == 200
-    reverse = ".".join(reversed(spec["group"].split(".")))
-    schema = published["components"]["schemas"][f"{reverse}.{spec['versions'][0]['name']}.{kind}"]
-    served = dict(fields(schema))
+    served = dict(fields(published_schema(server, spec)))
     expected = [path for path, _ in fields(spec["versions"][0]["schema"]["openAPIV3Schema"]) if path[:9] != ".metadata"]
     assert len(expected) > 10
     assert [path for path in expected if not served.get(path, {}).get("description")] == []
@@ -46,6 +57,7 @@ def test_every_field_is_explained(server: Server, kind: str) -> None:
 def test_kubectl_explains_it(server: Server, kind: str) -> None:
     version = CRDS[kind]["spec"]["versions"][0]
     plural, group = CRDS[kind]["spec"]["names"]["plural"], CRDS[kind]["spec"]["group"]
+    published_schema(server, CRDS[kind]["spec"])
     top = server.kubectl("explain", f"{plural}.{group}")
     description: str = version["schema"]["openAPIV3Schema"]["description"]
     assert description.split()[:5] == top.split("DESCRIPTION:")[1].split()[:5]

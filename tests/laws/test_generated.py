@@ -4,13 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_generated_files_are_up_to_date() -> None:
-    check = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "generate.py"), "--check"], capture_output=True, text=True
-    )
+@pytest.mark.parametrize("tool", ["generate.py", "manifests.py"])
+def test_generated_files_are_up_to_date(tool: str) -> None:
+    check = subprocess.run([sys.executable, str(ROOT / "tools" / tool), "--check"], capture_output=True, text=True)
     assert check.returncode == 0, f"{check.stdout}\n{check.stderr}"
 
 

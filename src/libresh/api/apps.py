@@ -7,6 +7,7 @@ import msgspec
 from libresh.api.claims import DeletionPolicy
 from libresh.api.meta import (
     FORBIDDEN,
+    REQUIRED,
     BaseStatus,
     Column,
     Kind,
@@ -131,7 +132,10 @@ class AppSpec(Struct):
     ingress: IngressSpec | None = None
     suspend: Annotated[
         bool,
-        msgspec.Meta(description="Leave everything as it is: nothing is changed until this is false again."),
+        msgspec.Meta(
+            description="Leave everything as it is: nothing is changed until this is false again.",
+            extra={"instance_only": True},
+        ),
     ] = False
     deletion_policy: Annotated[
         DeletionPolicy,
@@ -195,6 +199,15 @@ class App(Resource, kw_only=True):
     spec: AppSpec
     status: AppStatus = msgspec.field(default_factory=AppStatus)
 
+
+HOST_REQUIRED = Rule(
+    "has(self.host)",
+    "the name people reach the application at is missing: set it to a DNS name that leads here, such as "
+    "chat.example.org",
+    field=".host",
+    reason=REQUIRED,
+)
+"""For applications that cannot be reached without a name."""
 
 APP_NAME_LIMIT = 40
 """Shorter than a claim's: an application's claims are named after it."""

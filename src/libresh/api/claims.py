@@ -62,8 +62,8 @@ class ClaimSpec(Struct):
     write_connection_secret_to_ref: Annotated[
         LocalName | None,
         msgspec.Meta(
-            description="The Secret to write the connection to. Absent: the claim's name, its kind and connection, as in "
-            "my-db-postgresql-connection."
+            description="The Secret to write the connection to. Absent: the claim's name, its kind and connection, as "
+            "in my-db-postgresql-connection."
         ),
     ] = None
 

@@ -193,8 +193,14 @@ def property_for(field: inspect.Field, place: Place) -> Schema:
     if default is not None and place.defaults == "filled in":
         schema["default"] = default
     elif default is not None and place.defaults == "told" and schema["type"] != "object":
-        schema["description"] += f" Absent: as the profile says, otherwise {spelled(default)}."
+        profile = "" if is_instance_only(field) else "as the profile says, otherwise "
+        schema["description"] += f" Absent: {profile}{spelled(default)}."
     return dict(sorted(schema.items(), key=lambda item: item[0] != "description"))
+
+
+def is_instance_only(field: inspect.Field) -> bool:
+    """Whether no profile can say this: `Meta(extra={"instance_only": True})`."""
+    return isinstance(field.type, inspect.Metadata) and bool((field.type.extra or {}).get("instance_only"))
 
 
 def default_of(field: inspect.Field, schema: Schema, place: Place) -> Any:

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from libresh.api.apps import APP_COLUMNS, APP_RULES, App, AppSpec, Host, ServiceRef
+from libresh.api.apps import APP_COLUMNS, APP_RULES, HOST_REQUIRED, App, AppSpec, Host, ServiceRef
 from libresh.api.claims import Quantity
 from libresh.api.meta import FORBIDDEN, Kind, Rule, Struct
 
@@ -40,6 +40,14 @@ class MatrixSpec(AppSpec):
     """A homeserver."""
 
     RULES = (
+        HOST_REQUIRED,
+        Rule(
+            "!has(self.webClient) || !has(self.host) || self.webClient.host != self.host",
+            "must not be the homeserver's own host: the web client needs a name of its own, or a malicious file "
+            "served by one could act in the other",
+            field=".webClient.host",
+            reason=FORBIDDEN,
+        ),
         Rule(
             "has(oldSelf.serverName) ? has(self.serverName) && self.serverName == oldSelf.serverName : "
             "!has(self.serverName) || !has(oldSelf.host) || self.serverName == oldSelf.host",
