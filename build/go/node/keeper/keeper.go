@@ -124,16 +124,12 @@ func (u *unit) ended(status syscall.WaitStatus, now time.Time) {
 	u.pid, u.stopping, u.killed, u.helped, u.replace = 0, time.Time{}, false, false, false
 }
 
-// step moves every unit one step towards what is wanted.
+// step moves every unit one step towards what is wanted. What must go goes first, last one first: the earlier ones are
+// what the later ones stand on. Only when all of it is gone does anything start.
 func (k *Keeper) step(now time.Time) {
-	if k.stopping {
-		k.stopLast(now)
-	} else {
+	if !k.stopLast(now) && !k.stopping {
 		for _, each := range k.units {
-			switch {
-			case (!each.wanted || each.replace) && each.pid != 0:
-				each.terminate(now, false)
-			case each.wanted && each.pid == 0 && now.After(each.notUntil) && allAnswer(each.After):
+			if each.wanted && each.pid == 0 && now.After(each.notUntil) && allAnswer(each.After) {
 				each.start(now)
 			}
 		}
@@ -152,14 +148,16 @@ func (k *Keeper) step(now time.Time) {
 	}
 }
 
-// stopLast stops the last running unit only: the earlier ones are what the later ones stand on.
-func (k *Keeper) stopLast(now time.Time) {
+// stopLast stops the last running unit that must go; whether there was one.
+func (k *Keeper) stopLast(now time.Time) bool {
 	for i := len(k.units) - 1; i >= 0; i-- {
-		if k.units[i].pid != 0 || k.units[i].helper != 0 {
-			k.units[i].terminate(now, true)
-			return
+		unit := k.units[i]
+		if (unit.pid != 0 || unit.helper != 0) && (k.stopping || unit.replace || !unit.wanted) {
+			unit.terminate(now, k.stopping)
+			return true
 		}
 	}
+	return false
 }
 
 // terminate is repeated until the process has ended. When it is for good it runs BeforeStop first, once, and waits.
