@@ -1,10 +1,9 @@
 """Who reaches an application, and whom it reaches: Ingresses and NetworkPolicies."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from libresh.api.apps import IngressSpec
-from libresh.catalog.model import Binding, Component, Cron, Metrics, Route, Singleton, Task, Web
+from libresh.catalog.model import Component, Cron, Metrics, Route, Singleton, Task, Web
 from libresh.plan import naming, objects
 from libresh.plan.actions import Object
 
@@ -15,6 +14,7 @@ ANYWHERE = ({"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}})
 DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 """Names are asked of whoever answers: which pods those are, and where they run, differs between clusters."""
 EMBEDDED = "embedded"
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
 def build_ingresses(builder: "Builder") -> list[Object]:
@@ -88,23 +88,18 @@ def metrics_of(component: Component) -> Metrics | None:
 
 
 def bound(builder: "Builder") -> list[Object]:
-    """The services the application is bound to."""
+    """The services the application is bound to: the claims' own pods, beside it, or their classes' servers."""
     bindings = [builder.instance.bindings[role] for role in sorted(builder.instance.bindings)]
     if any(binding.driver != EMBEDDED for binding in bindings):
         # Only the connection secret knows where such a service is, and the core does not read secrets.
         return [{"to": list(ANYWHERE)}]
-    return [{"to": peers(builder, binding)} for binding in bindings]
-
-
-def peers(builder: "Builder", binding: Binding) -> Sequence[Object]:
-    """The pods of an embedded service: the claim's own, beside the application, or its class's server."""
-    own: Any = {naming.OWNER_LABEL: naming.owner_value(binding.claim_kind, binding.claim)}
-    system = builder.instance.settings.system_namespace
-    shared = {
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": system}},
+    owners = [naming.owner_value(binding.claim_kind, binding.claim) for binding in bindings]
+    beside = [{"podSelector": {"matchLabels": {naming.OWNER_LABEL: owner}}} for owner in owners]
+    servers = {
+        "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: builder.instance.settings.system_namespace}},
         "podSelector": {"matchLabels": {naming.MANAGED_LABEL: naming.MANAGED_BY}},
     }
-    return [{"podSelector": {"matchLabels": own}}, shared]
+    return [{"to": [*beside, servers]}] if bindings else []
 
 
 def world(builder: "Builder") -> list[Object]:

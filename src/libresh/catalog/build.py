@@ -33,6 +33,8 @@ from libresh.catalog.profile import everything
 from libresh.plan import naming, objects
 from libresh.plan.actions import Action, Apply, From, Hashed, Literal, Mint, Object, Random, SecretKey, Template, Value
 
+ACCOUNT = "app"
+"""The part of an application that is its ServiceAccount, which may do nothing in the API."""
 TRUST = "ca"
 """The part of an application that holds the authorities of the cluster's own."""
 TRUST_PATH = "/etc/libresh/trust"
@@ -86,7 +88,7 @@ class Builder:
 
     def foundations(self) -> tuple[Action, ...]:
         """Accounts, configuration, volumes, Services, routes and network policies: all that starts nothing."""
-        applied: list[Object] = [objects.build_service_account(self.metadata("app"))]
+        applied: list[Object] = [objects.build_service_account(self.metadata(ACCOUNT))]
         applied += [objects.build_config_map(self.metadata(each.part), each.files) for each in self.configs()]
         applied += [
             objects.build_volume_claim(self.kept_metadata(each.part), each.size, each.storage_class)
@@ -123,8 +125,8 @@ class Builder:
         metadata = self.metadata(component.name, version=component.version or self.instance.release.version)
         if done:
             metadata["annotations"] = {MIGRATED_ANNOTATION: ",".join(sorted(done))}
-        content = self.content(component.process, secrets)
         pod = self.pod(component)
+        content = naming.digest_of(pod.build(), self.content(component.process, secrets))
         if isinstance(component, Cron):
             return self.cron_job(component, metadata, pod)
         selector = self.selector(component.name)
@@ -163,6 +165,7 @@ class Builder:
         """The pod of a component."""
         return objects.Pod(
             containers=(self.container(component),),
+            identity=self.instance.named(ACCOUNT),
             grace=component.grace if isinstance(component, Singleton) else 30,
             restart="Never" if isinstance(component, Task | Cron) else "Always",
         )
@@ -201,8 +204,8 @@ class Builder:
 
     # --- what a restart depends on -----------------------------------------------------------------------------
 
-    def content(self, process: Process, secrets: Mapping[str, str]) -> str:
-        """A digest of all that a process reads once, when it starts."""
+    def content(self, process: Process, secrets: Mapping[str, str]) -> list[Any]:
+        """What a process reads once, when it starts."""
         read: list[Any] = [key_digest(self.instance, value) for value in process.env.values()]
         for use in process.uses:
             if isinstance(use, UseSecrets):
@@ -212,7 +215,7 @@ class Builder:
                 read += [dict(each.files) for each in self.parts.configs if each.part == use.part]
         if process.trusts_ca:
             read.append(self.instance.settings.ca_bundle)
-        return naming.digest_of(*read)
+        return read
 
     def secrets_content(self, made: Secrets, use: UseSecrets, secrets: Mapping[str, str]) -> Any:
         """What a Secret's keys are made of: texts as they are, others' values by digest."""

@@ -168,6 +168,8 @@ class Pod:
     init: tuple[Container, ...] = ()
     service_account: str = ""
     """A ServiceAccount whose token is mounted; empty: the pod has no access to the API."""
+    identity: str = ""
+    """A ServiceAccount of its own without a token, for pods that have no access to the API."""
     grace: int = 30
     restart: str = "Always"
 
@@ -190,8 +192,8 @@ class Pod:
         }
         if self.init:
             spec["initContainers"] = [container.build() for container in self.init]
-        if self.service_account:
-            spec["serviceAccountName"] = self.service_account
+        if account := self.service_account or self.identity:
+            spec["serviceAccountName"] = account
         if mounts:
             spec["volumes"] = [{"name": name, **source} for name, source in mounts.items()]
         return spec

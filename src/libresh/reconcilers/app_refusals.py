@@ -1,0 +1,159 @@
+"""Why an application's wishes cannot be fulfilled: named checks, in order. Each says field, reason and way out."""
+
+from typing import TYPE_CHECKING, Any
+
+from libresh.api.apps import App
+from libresh.catalog.build import is_own
+from libresh.catalog.model import AnyPackage, Refusal
+from libresh.catalog.profile import Effective, everything, look_up
+from libresh.catalog.releases import Release
+from libresh.plan import naming
+from libresh.reconcilers import app_status
+from libresh.reconcilers.app_needs import Backing
+
+if TYPE_CHECKING:
+    from libresh.reconcilers.app import Observed
+
+HOST_MISSING = "HostMissing"
+"""spec.host is absent: nobody could reach the application."""
+VERSION_UNKNOWN = "VersionUnknown"
+"""spec.version names no release that can be installed."""
+VERSION_UNREACHABLE = "VersionUnreachable"
+"""spec.version names a release that cannot follow the one that runs."""
+HOST_TAKEN = "HostTaken"
+"""Another application, which is older, has the host."""
+NAME_TAKEN = "NameTaken"
+"""An object that would be made exists and belongs to somebody else."""
+SERVICE_MOVED = "ServiceMoved"
+"""The data lies with another service than the spec now names."""
+CLASS_FIXED = "ClassFixed"
+"""The claim was made of another class than the spec now names."""
+
+
+def first(package: AnyPackage, app: App, seen: "Observed") -> Refusal | None:
+    """The first reason to refuse, or None."""
+    if isinstance(seen.effective, Refusal):
+        return seen.effective
+    spec = seen.effective.spec
+    return (
+        host_missing(app, spec)
+        or version_unknown(package, spec, seen.release)
+        or version_unreachable(package, app, spec, seen)
+        or host_taken(package, app, seen)
+        or (package.refuse(app, spec, seen.release) if seen.release else None)
+        or service_refused(app, seen)
+        or name_taken(app, seen)
+    )
+
+
+def fits(package: AnyPackage, app: App, spec: Any, release: Release) -> bool:
+    """Whether a package may be asked for the parts of such a spec at all."""
+    return host_missing(app, spec) is None and package.refuse(app, spec, release) is None
+
+
+def host_missing(app: App, spec: Any) -> Refusal | None:
+    if spec.host:
+        return None
+    return Refusal(HOST_MISSING, f"spec.host is not set: set the name people shall reach {app.name} at")
+
+
+def version_unknown(package: AnyPackage, spec: Any, release: Release | None) -> Refusal | None:
+    if release is not None:
+        return None
+    known = package.releases.get(spec.version or "")
+    why = f"{spec.version} is withdrawn ({known.withdrawn})" if known else f"there is no release {spec.version}"
+    return Refusal(
+        VERSION_UNKNOWN,
+        f"spec.version: {why} of {package.title}; there are: {', '.join(package.releases.names)}. Name one of them, "
+        f"the beginning of one, or leave spec.version out",
+    )
+
+
+def version_unreachable(package: AnyPackage, app: App, spec: Any, seen: "Observed") -> Refusal | None:
+    """A release may only follow those its graph names: data of a newer one cannot be read by an older one."""
+    running = app_status.running_version(app, seen)
+    if seen.release is None or not running or seen.release.follows(running):
+        return None
+    return Refusal(
+        VERSION_UNREACHABLE,
+        f"spec.version: {seen.release.version} cannot follow {running}, which runs now and has written the data; set "
+        f"spec.version to {running}, or to a release that may follow it",
+    )
+
+
+def host_taken(package: AnyPackage, app: App, seen: "Observed") -> Refusal | None:
+    """The oldest application that names a host has it."""
+    assert isinstance(seen.effective, Effective)
+    mine = everything(seen.effective.spec)
+    for path in package.host_fields:
+        host = look_up(mine, path)
+        for rival in seen.rivals.get(host, ()):
+            if seniority(rival) < seniority(app):
+                return Refusal(
+                    HOST_TAKEN,
+                    f"spec.{path}: {host} is taken by {rival.ref}, which is older; choose another name, or delete that "
+                    f"one or change its host",
+                )
+    return None
+
+
+def seniority(app: App) -> tuple[str, str, str, str]:
+    """Orders applications by age."""
+    return (app.metadata.creation_timestamp or "", app.namespace, app.name, app.KIND.kind)
+
+
+def service_refused(app: App, seen: "Observed") -> Refusal | None:
+    """Services whose data would be left behind, or whose class would change."""
+    ran = bool(app.status.version or seen.workloads or seen.jobs)
+    before = {each.role: each.ref for each in app.status.backing} if ran else {}
+    for each in seen.backing:
+        if stop := service_moved(each, before) or class_fixed(app, each):
+            return stop
+    return None
+
+
+def service_moved(backing: Backing, before: dict[str, str]) -> Refusal | None:
+    """Data does not move by itself when another service is named."""
+    known = before.get(backing.need.role)
+    if known is None or not backing.need.data or known == app_status.short(backing.ref):
+        return None
+    return Refusal(
+        SERVICE_MOVED,
+        f"{backing.field}: the data lies with {known}, and {app_status.short(backing.ref)} would be empty: data does "
+        f"not move by this edit; set {backing.field} back to what it was",
+    )
+
+
+def class_fixed(app: App, backing: Backing) -> Refusal | None:
+    """The class of a claim that exists cannot be changed."""
+    wish, claim = backing.need.wish, backing.claim
+    if claim is None or not is_own(backing.need) or not wish.class_name or backing.is_foreign:
+        return None
+    known = claim.status.class_name or claim.wanted_class
+    if known is None or known == wish.class_name:
+        return None
+    return Refusal(
+        CLASS_FIXED,
+        f"{backing.field}.className: {app_status.short(backing.ref)} was made of the class {known}; set it back to "
+        f"{known}, or take className out",
+    )
+
+
+def name_taken(app: App, seen: "Observed") -> Refusal | None:
+    """Nobody's objects are taken over: neither claims nor kept secrets that bear our names."""
+    for each in seen.backing:
+        if each.is_foreign and not each.is_leaving:
+            return Refusal(
+                NAME_TAKEN,
+                f"{each.field}: {app_status.short(each.ref)} exists and was not made for this application; to use it "
+                f"set {each.field}.claim to {each.ref.name}, otherwise delete it or name this application otherwise",
+            )
+    mine = naming.owner_value(app.KIND.kind, app.name)
+    for view in seen.kept.values():
+        if view is not None and view.metadata.labels.get(naming.KEPT_FOR_LABEL) != mine:
+            return Refusal(
+                NAME_TAKEN,
+                f"metadata.name: the Secret {view.metadata.name} exists and was not made for this application; delete "
+                f"it, or name this application otherwise",
+            )
+    return None
