@@ -126,7 +126,7 @@ def start(
     upper.chmod(0o755)
     drop = (
         f"setpriv --reuid {process.user} --regid {process.user} --groups {process.user} --inh-caps=-all"
-        f" --bounding-set=-all --no-new-privs"
+        f" --bounding-set=-all --no-new-privs --pdeathsig KILL"
     )
     command = " ".join(shlex.quote(word) for word in process.command)
     steps = f"cd {shlex.quote(process.working_dir)}\n{env_script({'PATH': PATH, **process.env})}exec {command}\n"
