@@ -1,13 +1,14 @@
 """`libresh install` and `libresh uninstall`: the operator into a cluster, and out of it without touching data."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from libresh.api.services import ServiceClass
 from libresh.catalog.settings import Settings
-from libresh.cli import access, applying, manifests, output
+from libresh.cli import access, applying, manifests, output, overview
 from libresh.cli.access import Target
 from libresh.cli.manifests import Installation, discovery, operator
 from libresh.errors import LibreshError
@@ -20,6 +21,11 @@ OLDEST_KUBERNETES = (1, 30)
 """Since when admission policies, and the CEL our schemas use, are in every cluster."""
 PATIENCE = 180.0
 CRD_PATIENCE = 30.0
+Say = Callable[[str], None]
+
+
+def quiet(text: str) -> None:
+    """Says nothing."""
 
 
 @click.command()
@@ -47,7 +53,7 @@ def install(target: Target, form: str, dry_run: bool, no_classes: bool, no_wait:
         classes = [] if no_classes else manifests.build_classes()
         show_manifests([*manifests.build_all(installation), *classes], form)
         return
-    say = (lambda _: None) if form == output.JSON else click.echo
+    say: Say = quiet if form == output.JSON else click.echo
     say(f"Installing libre.sh into {target.access().server} ({target.described})")
 
     async def work(client: Client) -> dict[str, Any]:
@@ -77,7 +83,7 @@ def show_manifests(documents: list[Object], form: str) -> None:
         click.echo(manifests.dump(documents), nl=False)
 
 
-async def perform(client: Client, installation: Installation, *, classes: bool, wait: bool, say: Any) -> dict[str, Any]:
+async def perform(client: Client, installation: Installation, *, classes: bool, wait: bool, say: Say) -> dict[str, Any]:
     """Install, step by step. Each step may be repeated at any time."""
     await check_version(client)
     applying.learn_kinds(client)
@@ -88,8 +94,21 @@ async def perform(client: Client, installation: Installation, *, classes: bool, 
     await install_operator(client, installation, say)
     if wait:
         say("waiting for the operator")
-        await wait_for_operator(client, installation.namespace)
+        await wait_for_operator(client, installation.namespace, once(say))
     return {"namespace": installation.namespace, "image": installation.operator_image, "classes": made, "ready": wait}
+
+
+def once(say: Say) -> Say:
+    """Says only what differs from what it said last."""
+    last = ""
+
+    def told(text: str) -> None:
+        nonlocal last
+        if text != last:
+            last = text
+            say(f"  {text}")
+
+    return told
 
 
 async def check_version(client: Client) -> None:
@@ -105,7 +124,7 @@ async def check_version(client: Client) -> None:
         )
 
 
-async def install_definitions(client: Client, installation: Installation, say: Any) -> None:
+async def install_definitions(client: Client, installation: Installation, say: Say) -> None:
     """Namespace, kinds and policies; returns when the API server serves the kinds."""
     crds = manifests.build_crds()
     say(f"namespace {installation.namespace}, {len(crds)} kinds")
@@ -132,7 +151,7 @@ async def install_classes(client: Client) -> list[str]:
     return made
 
 
-async def install_operator(client: Client, installation: Installation, say: Any) -> None:
+async def install_operator(client: Client, installation: Installation, say: Say) -> None:
     """Rights and workload."""
     say(f"operator {installation.operator_image}")
     for obj in (*manifests.build_rbac(installation), *operator.build_workload(installation)):
@@ -141,13 +160,16 @@ async def install_operator(client: Client, installation: Installation, say: Any)
         await client.delete("PodDisruptionBudget", operator.NAME, installation.namespace)
 
 
-async def wait_for_operator(client: Client, namespace: str, patience: float = PATIENCE) -> None:
+async def wait_for_operator(client: Client, namespace: str, say: Say = quiet, patience: float = PATIENCE) -> None:
     """Until the Deployment runs what it shall run; what keeps it from that is told."""
 
     async def look() -> str:
-        return await operator_trouble(client, namespace)
+        trouble = await operator_trouble(client, namespace)
+        if trouble:
+            say(trouble)
+        return trouble
 
-    hint = f"kubectl -n {namespace} describe pods; kubectl -n {namespace} logs deployment/{operator.NAME}"
+    hint = f"libresh logs operator; libresh kubectl -n {namespace} describe pods"
     await applying.wait_until(look, patience, "The operator is not ready", hint)
 
 
@@ -162,7 +184,7 @@ async def operator_trouble(client: Client, namespace: str) -> str:
     for condition in observed.status_of(deployment).get("conditions", ()):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             return str(condition.get("message", "its pods cannot be made"))
-    return observed.trouble_of(pods) or "its pod starts"
+    return overview.trouble_of_operator(pods) or "its pod starts"
 
 
 @click.command()

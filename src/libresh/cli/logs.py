@@ -72,9 +72,7 @@ async def find_pods(client: Client, what: str, component: str, namespace: str) -
         raise LibreshError(
             "component-unknown", f"{what} has no component {component!r} that runs", f"one of: {', '.join(have)}"
         )
-    raise LibreshError(
-        "no-pods", f"{what} has no pods in {where}", "libresh status says how it stands"
-    )
+    raise LibreshError("no-pods", f"{what} has no pods in {where}", "libresh status says how it stands")
 
 
 async def show(client: Client, pod: Object, container: str, follow: bool, tail: int, previous: bool, form: str) -> None:

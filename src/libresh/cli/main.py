@@ -19,6 +19,9 @@ from libresh.errors import LibreshError, Unavailable
 FAILED, UNAVAILABLE, INTERRUPTED = 1, 3, 130
 
 COMMANDS = {
+    "up": "libresh.cli.up:up",
+    "down": "libresh.cli.up:down",
+    "purge": "libresh.cli.up:purge",
     "status": "libresh.cli.status:status",
     "exec": "libresh.cli.commands:execute",
     "logs": "libresh.cli.logs:logs",

@@ -90,7 +90,11 @@ def build_overview(seen: Seen, types: Sequence[type[Resource]]) -> Overview:
     classes = standings.get("ServiceClass", ())
     operator, operator_problem = judge_operator(seen)
     trouble = [*operator_problem, *judge_nodes(seen), *judge_definitions(seen, types)]
-    judged = [judge(standing, seen.now) for standing in (*apps, *claims, *classes)]
+    judged = [
+        judge(standing, seen.now)
+        for standing in (*apps, *claims, *classes)
+        if not (operator_problem and standing.state == UNSEEN)  # the operator's own problem says it all
+    ]
     problems = (*trouble, *(found for found in judged if found))
     under_way = tuple(s for s in (*apps, *claims) if s.state == WAITING and judge(s, seen.now) is None)
     return Overview(
@@ -207,8 +211,21 @@ def judge_operator(seen: Seen) -> tuple[str, list[Problem]]:
         return "switched off", [Problem("the operator", "it is scaled to none: nothing is looked after", scale)]
     if ready:
         return line, []
-    why = observed.trouble_of(seen.operator_pods) or "its pod does not get ready"
-    return line, [Problem("the operator", f"it does not run: {why}", "libresh logs operator")]
+    why = trouble_of_operator(seen.operator_pods) or "its pod does not get ready"
+    do = "libresh install --image-prefix P, where P is a registry that has it" if why.startswith("image") else ""
+    return line, [Problem("the operator", f"it does not run: {why}", do or "libresh logs operator")]
+
+
+def trouble_of_operator(pods: Sequence[Object]) -> str:
+    """What keeps the operator's pods from getting ready; also that they start again and again."""
+    for pod in pods:
+        for container in observed.status_of(pod).get("containerStatuses", ()):
+            ended = (
+                container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated")
+            ) or {}
+            if container.get("restartCount", 0) and not container.get("ready") and ended:
+                return f"it starts and ends with {ended.get('exitCode')} again and again ({ended.get('reason', '')})"
+    return observed.trouble_of(pods)
 
 
 def judge_nodes(seen: Seen) -> list[Problem]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from libresh import __version__
+from libresh import operator as program
 from libresh.catalog.settings import Settings
 from libresh.cli.manifests import rbac
 from libresh.kube.kinds import Kinds
@@ -13,7 +14,6 @@ from libresh.plan.actions import Object
 from libresh.ports import Reconciler
 
 NAME = "libresh-operator"
-METRICS_PORT = 8080
 LEASE_VERBS = ("get", "create", "update", "patch")
 DIGEST_ANNOTATION = "libre.sh/image-digest"
 
@@ -60,7 +60,9 @@ def build_namespace(installation: Installation) -> Object:
 def build_identity(installation: Installation, reconcilers: Iterable[Reconciler[Any]], kinds: Kinds) -> list[Object]:
     """The ServiceAccount and all it may do."""
     rights = rbac.rights_for(reconcilers, kinds)
-    events = {rbac.Right("events.k8s.io", "events", verb) for verb in ("create", "patch")}
+    extra = {rbac.Right("events.k8s.io", "events", verb) for verb in ("create", "patch")}
+    if installation.settings.ca_config_map:
+        extra.add(rbac.Right("", "configmaps", "get"))
     metadata = {"name": NAME, "namespace": installation.namespace, "labels": labels()}
     subject = {"kind": "ServiceAccount", "name": NAME, "namespace": installation.namespace}
     group = "rbac.authorization.k8s.io"
@@ -69,7 +71,7 @@ def build_identity(installation: Installation, reconcilers: Iterable[Reconciler[
     ]
     return [
         objects.build_service_account(metadata),
-        rbac.build_cluster_role(NAME, rights | events, labels()),
+        rbac.build_cluster_role(NAME, rights | extra, labels()),
         {
             "apiVersion": f"{group}/v1",
             "kind": "ClusterRoleBinding",
@@ -127,26 +129,29 @@ def build_container(installation: Installation) -> objects.Container:
         name="operator",
         image=installation.operator_image,
         env={name: value for name, value in env.items() if value},
-        ports={"metrics": METRICS_PORT},
+        ports={"http": program.PORT},
         mounts=(objects.empty_dir("tmp", "/tmp", size="16Mi"),),
         resources=objects.Resources(cpu="50m", memory="64Mi", memory_limit="256Mi"),
-        startup=objects.Probe(METRICS_PORT, "/healthz", period=2, failures=60),
-        readiness=objects.Probe(METRICS_PORT, "/readyz"),
-        liveness=objects.Probe(METRICS_PORT, "/healthz", period=10),
+        startup=objects.Probe("http", "/healthz", period=1, failures=120),
+        readiness=objects.Probe("http", "/readyz"),
+        liveness=objects.Probe("http", "/healthz", period=10),
     )
 
 
 def build_metrics_service(metadata: Object) -> Object:
     """Where Prometheus finds every replica."""
-    annotations = {"prometheus.io/scrape": "true", "prometheus.io/port": str(METRICS_PORT)}
+    annotations = {
+        "prometheus.io/path": "/metrics",
+        "prometheus.io/port": str(program.PORT),
+        "prometheus.io/scrape": "true",
+    }
     named = {**metadata, "annotations": annotations}
-    service = objects.build_service(named, {"metrics": METRICS_PORT}, selector=selector(), headless=True)
-    return service
+    return objects.build_service(named, {"http": program.PORT}, selector=selector(), headless=True)
 
 
 def build_network_policy(metadata: Object) -> Object:
     """Only this port answers; nobody needs anything else of the operator."""
-    ports = [{"port": port, "protocol": "TCP"} for port in (METRICS_PORT,)]
+    ports = [{"port": program.PORT, "protocol": "TCP"}]
     return objects.build_network_policy(metadata, selector=selector(), ingress=[{"ports": ports}])
 
 

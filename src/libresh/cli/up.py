@@ -1,0 +1,145 @@
+"""`libresh up`, `down` and `purge`: all of it on this machine."""
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from libresh.cli import bringup, output, steps
+from libresh.cli.board import Board, Timings
+from libresh.cli.bringup import Result, Wish
+from libresh.cli.output import paint
+from libresh.errors import LibreshError
+from libresh.local import cluster, spec, state
+from libresh.local.progress import Progress
+
+INTERRUPTED = 130
+
+name_option = click.option("--name", default=spec.DEFAULT_NAME, show_default=True, help="Which local cluster.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.command()
+@click.option("--nodes", type=click.IntRange(1, spec.MOST_NODES), help="How many nodes (default: 1, or what there is).")
+@click.option("--suffix", metavar="NAME", help="What host names end in (default: localhost).")
+@click.option("--example", type=click.Path(path_type=Path), help="Apply this file instead of examples/matrix.yaml.")
+@click.option("--no-example", is_flag=True, help="Apply nothing: an empty cluster with the operator.")
+@click.option("--fast-unsafe-etcd", is_flag=True, default=None, help="For tests: a power cut may lose all.")
+@name_option
+@yes_option
+@output.output_option
+def up(
+    form: str, example: Path | None, no_example: bool, yes: bool, fast_unsafe_etcd: bool | None, **asked: Any
+) -> None:
+    """From a bare machine to a Matrix that answers (root).
+
+    Builds what is not built yet, starts a local cluster, installs the operator and applies an example. It may be
+    interrupted at any time and goes on from there; a second run takes seconds.
+    """
+    chosen = None if no_example else example or bringup.find_example()
+    if chosen and not chosen.is_file():
+        raise LibreshError("no-example", f"--example: there is no file {chosen}", "name one that exists")
+    wish = Wish(unsafe_etcd=fast_unsafe_etcd, example=chosen, **asked)
+    planned, result = bringup.plan(wish)
+    titles = {step.name: step.title for step in planned}
+    board = Board(titles, Timings(bringup.timings_path(), bringup.USUAL))
+    interrupted = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, lambda *_: stop_now(board))
+    try:
+        with board:
+            steps.run(planned, board)
+    finally:
+        signal.signal(signal.SIGINT, interrupted)
+    if form == output.JSON:
+        output.show_json(describe(result))
+    else:
+        click.echo("\n".join(closing_words(result)))
+
+
+def stop_now(board: Board) -> None:
+    """Leave at once: threads cannot be interrupted, and what they were at is repeatable."""
+    board.output.write("\ninterrupted; libresh up goes on from here\n")
+    board.output.flush()
+    os._exit(INTERRUPTED)
+
+
+def describe(result: Result) -> dict[str, Any]:
+    """What was brought up, for programs."""
+    made = result.cluster
+    apps = [{"kind": a["kind"], **names_of(a), "url": url_of(a)} for a in result.apps]
+    images = {name: image.ref for name, image in result.built.items()}
+    return {
+        "name": made.name,
+        "kubeconfig": str(made.kubeconfig),
+        "suffix": made.suffix,
+        "apps": apps,
+        "images": images,
+    }
+
+
+def names_of(obj: dict[str, Any]) -> dict[str, str]:
+    return {"namespace": obj["metadata"].get("namespace", ""), "name": obj["metadata"]["name"]}
+
+
+def url_of(app: dict[str, Any]) -> str:
+    return f"https://{app['spec']['host']}"
+
+
+def closing_words(result: Result) -> list[str]:
+    """Where it is, the first account, the browser's trust, and what to try next."""
+    made = result.cluster
+    command = "libresh" if made.name == spec.DEFAULT_NAME else f"libresh --kubeconfig {made.kubeconfig}"
+    lines = [""]
+    for app in result.apps:
+        handle = f"{app['kind'].lower()}/{app['metadata']['name']}"
+        lines += [
+            paint(f"{handle} is ready:  {url_of(app)}", "green", bold=True),
+            "",
+            f"  the first account      {command} exec {handle} register-user --admin alice",
+        ]
+    authority = made.folder / "ca" / "root.crt"
+    lines += [
+        f"  trust its certificates {authority}",
+        "                         Firefox: Settings, Certificates, Authorities, Import",
+        "                         Chromium: Settings, Security, Manage certificates, Authorities; curl: --cacert",
+        "  how it stands          libresh status",
+        "  look inside            libresh logs matrix/chat -f      libresh kubectl get pods -A",
+        f"  kubectl of your own    export KUBECONFIG={made.kubeconfig}",
+        "  stop it, data stays    libresh down      remove it all: libresh purge",
+    ]
+    return lines
+
+
+@click.command()
+@name_option
+@output.output_option
+def down(form: str, name: str) -> None:
+    """Stop all of it on this machine; the data stays."""
+    cluster.down(name, Progress())
+    if form == output.JSON:
+        output.show_json({"name": name, "running": False})
+    else:
+        click.echo("Stopped. The data stays; libresh up starts it again.")
+
+
+@click.command()
+@name_option
+@yes_option
+@output.output_option
+def purge(form: str, name: str, yes: bool) -> None:
+    """Stop all of it and remove its data for good."""
+    found = state.load(spec.check_name(name))
+    if found is None:
+        message = f"There is no cluster {name!r}: nothing to remove."
+        output.show_json({"name": name, "removed": False}) if form == output.JSON else click.echo(message)
+        return
+    if not yes:
+        said = f"Remove the cluster {name!r} and every app's data in {found.folder}? It cannot be undone."
+        click.confirm(said, abort=True, err=True)
+    cluster.purge(name, Progress())
+    if form == output.JSON:
+        output.show_json({"name": name, "removed": True})
+    else:
+        click.echo("Removed. What was built is kept; libresh up makes a new cluster from it.")
