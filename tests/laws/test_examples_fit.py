@@ -1,6 +1,5 @@
 """Law: the examples fit the code that will read them, beyond what the schemas can say."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,16 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 Object = dict[str, Any]
 
 
-def objects(kind: str) -> Iterator[Any]:
+def objects(kind: str) -> list[Any]:
     """The objects of a kind in the examples, each with the others of its file."""
+    found = []
     for path in sorted(EXAMPLES.glob("**/*.yaml")):
         together = [each for each in yaml.safe_load_all(path.read_text()) if each]
         for obj in together:
             if obj["kind"] == kind:
-                yield pytest.param(obj, together, id=f"{path.relative_to(EXAMPLES)} {obj['metadata']['name']}")
+                name = f"{path.relative_to(EXAMPLES)} {obj['metadata']['name']}"
+                found.append(pytest.param(obj, together, id=name))
+    return found
 
 
 @pytest.mark.parametrize(("cls", "_"), objects("ServiceClass"))
