@@ -73,14 +73,14 @@ def path_of(wanted: Object) -> str:
     return f"{prefix}{inside}/{_PLURALS.get(kind, kind.lower() + 's')}/{meta['name']}"
 
 
-def is_node_ready(found: Object) -> bool:
-    conditions = found.get("status", {}).get("conditions", ())
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
-def renewed_at(lease: Object) -> datetime:
-    """When a lease was last renewed."""
-    return datetime.fromisoformat(lease["spec"]["renewTime"])
+def is_node_ready(found: Object, since: datetime | None = None) -> bool:
+    """Whether a node says it is ready, and said so at that time or later."""
+    for each in found.get("status", {}).get("conditions", ()):
+        if each["type"] == "Ready" and each["status"] == "True":
+            # The server keeps whole seconds.
+            said = datetime.fromisoformat(each["lastHeartbeatTime"])
+            return since is None or said >= since.replace(microsecond=0)
+    return False
 
 
 def _refused(doing: str, path: str, status: int, raw: bytes) -> LibreshError:

@@ -32,7 +32,7 @@ from libresh.local import (
     spec,
     state,
 )
-from libresh.local.api import API, is_node_ready, renewed_at
+from libresh.local.api import API, is_node_ready
 from libresh.local.programs import build_programs
 from libresh.local.progress import Progress, Silence
 from libresh.local.spec import Cluster, Node
@@ -148,15 +148,13 @@ def start_nodes(cluster: Cluster, programs: control.Programs, members: Sequence[
     api = API(cluster)
     for member in members:
         # What the API server remembers of an earlier life does not count.
-        since = began if member in stopped else datetime.min.replace(tzinfo=UTC)
+        since = began if member in stopped else None
         log = cluster.logs / f"{member.name}-kubelet.log"
         wait_for(partial(is_up, api, member, since), NODE_PATIENCE, f"{member.name} to be ready", log)
 
 
-def is_up(api: API, member: Node, since: datetime) -> bool:
-    found = api.read(f"/api/v1/nodes/{member.name}")
-    lease = api.read(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{member.name}")
-    return bool(found and lease and is_node_ready(found) and renewed_at(lease) >= since)
+def is_up(api: API, member: Node, since: datetime | None) -> bool:
+    return is_node_ready(api.read(f"/api/v1/nodes/{member.name}") or {}, since)
 
 
 def start_node(member: Node, programs: control.Programs) -> None:

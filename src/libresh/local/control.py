@@ -34,9 +34,20 @@ def write_files(cluster: Cluster) -> None:
     for identity in ("admin", "controller-manager", "scheduler", "kube-proxy", "coredns", "metrics"):
         state.write_file(cluster.control / f"{identity}.kubeconfig", pki.kubeconfig_for(cluster, identity))
     state.write_file(cluster.kubeconfig, pki.kubeconfig_for(cluster, "admin"))
+    state.write_json(cluster.control / "authentication.json", build_authentication())
     encryption = cluster.control / "encryption.json"
     if not encryption.is_file():
         state.write_json(encryption, build_encryption(base64.b64encode(secrets.token_bytes(32)).decode()))
+
+
+def build_authentication() -> dict[str, Any]:
+    """Strangers may ask whether the server is ready, and nothing else."""
+    return {
+        "apiVersion": "apiserver.config.k8s.io/v1",
+        "kind": "AuthenticationConfiguration",
+        "anonymous": {"enabled": True, "conditions": [{"path": path} for path in ("/livez", "/readyz")]},
+        "jwt": [],
+    }
 
 
 def build_encryption(key: str) -> dict[str, Any]:
@@ -94,7 +105,7 @@ def _service(
 
 
 def _once_api(cluster: Cluster) -> tuple[str, ...]:
-    return (f"tcp:{cluster.address}:{API_PORT}",)
+    return (f"ready:{cluster.address}:{API_PORT}",)
 
 
 def _etcd(cluster: Cluster, programs: Path) -> keeper.Service:
@@ -153,7 +164,7 @@ def _apiserver(cluster: Cluster, programs: Path) -> keeper.Service:
         "--enable-aggregator-routing=true",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
-        "--anonymous-auth=false",
+        f"--authentication-config={cluster.control / 'authentication.json'}",
         "--allow-privileged=true",
         f"--encryption-provider-config={cluster.control / 'encryption.json'}",
         "--profiling=false",
@@ -198,7 +209,7 @@ def _scheduler(cluster: Cluster, programs: Path) -> keeper.Service:
 
 def _coredns(cluster: Cluster, programs: Path) -> keeper.Service:
     argv = [str(programs / "coredns"), "-conf", str(cluster.control / "Corefile")]
-    return _service(cluster, "coredns", argv)
+    return _service(cluster, "coredns", argv, after=_once_api(cluster))
 
 
 def _metrics_server(cluster: Cluster, programs: Path) -> keeper.Service:

@@ -37,7 +37,10 @@ class Mount:
 
 @dataclass(frozen=True)
 class Service:
-    """One process to keep running. `after` are addresses that must answer first, as tcp:HOST:PORT or unix:PATH."""
+    """One process to keep running. `after` are addresses that must answer first.
+
+    They are written tcp:HOST:PORT, unix:PATH, or ready:HOST:PORT, which wants /readyz to be answered with 200.
+    """
 
     name: str
     argv: tuple[str, ...]

@@ -36,7 +36,7 @@ type Service struct {
 	Argv       []string `json:"argv"`
 	Env        []string `json:"env"`
 	Log        string   `json:"log"`
-	After      []string `json:"after"`      // "tcp:HOST:PORT", "unix:PATH" or "file:PATH" that must answer first
+	After      []string `json:"after"`      // "tcp:HOST:PORT", "unix:PATH" or "ready:HOST:PORT" (/readyz says 200) that must answer first
 	BeforeStop []string `json:"beforeStop"` // a command that runs to its end before the service is stopped for good
 	Grace      int      `json:"grace"`      // seconds between SIGTERM and SIGKILL
 	Stamp      string   `json:"stamp"`      // changes with the files the service reads, so that a reload restarts it
