@@ -56,9 +56,8 @@ class Running:
     def stop(self) -> None:
         for process in self.processes:
             process.kill()
-            process.wait()
-            if process.stdout:
-                process.stdout.close()
+            process.communicate()  # to the end of its output, which all that it started share
+        self.processes.clear()
 
 
 @pytest.fixture
