@@ -47,7 +47,7 @@ def reconcilers(settings: Settings) -> tuple[Reconciler[Any], ...]:
     return (
         *(ClaimReconciler(kind, settings) for kind in CLAIMS),
         ServiceClassReconciler(settings),
-        AppProfileReconciler(settings),
+        AppProfileReconciler(),
         *(AppReconciler(package, settings) for package in apps.packages().values()),
     )
 

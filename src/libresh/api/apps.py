@@ -260,7 +260,7 @@ class AppProfileSpec(Struct, kw_only=True):
 class AppProfileStatus(BaseStatus):
     """What was observed of the profile."""
 
-    instances: Annotated[int, msgspec.Meta(description="How many instances use it.")] = 0
+    instances: Annotated[int, msgspec.Meta(description="How many instances name it.")] = 0
 
 
 class AppProfile(Resource, kw_only=True):
