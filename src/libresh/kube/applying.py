@@ -214,19 +214,18 @@ class Performer:
         # Not by server-side apply: our own field manager may own this object's spec as somebody's child. The
         # resourceVersion makes it fail rather than drop a finaliser that was added meanwhile.
         patch = {"metadata": {"resourceVersion": entry.meta.resource_version, "finalizers": finalizers}}
-        try:
-            answer = await self.client.patch_raw(kind, name, namespace, patch)
-        except NotFound:
-            cache.removed(entry, source=key)
-            return False
-        except Conflict:
-            await self.cluster.refresh_object(kind, namespace, name)
-            raise
-        fresh = cache.shape.entry(answer)
-        if not finalizers and fresh.meta.deletion_timestamp is not None:
-            cache.removed(fresh, source=key)
-        else:
-            cache.put(fresh, source=key)
+        with self.cluster.writing(key):
+            try:
+                answer = await self.client.patch_raw(kind, name, namespace, patch)
+            except NotFound:
+                cache.removed(entry, source=key)
+                return False
+            except Conflict:
+                await self.cluster.refresh_object(kind, namespace, name)
+                raise
+            fresh = self.cluster.learn(kind, answer, source=key)
+            if not finalizers and fresh.meta.deletion_timestamp is not None:
+                cache.removed(fresh, source=key)
         return True
 
 

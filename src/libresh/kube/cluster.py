@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from libresh.errors import LibreshError
@@ -17,11 +19,13 @@ from libresh.ports import Watched
 
 log = logging.getLogger(__name__)
 
+LATEST = 2**63
 OURS = f"{naming.MANAGED_LABEL}={naming.MANAGED_BY}"
 
 
 def utc_now() -> datetime:
-    return datetime.now(UTC)
+    """The time in whole seconds: that is what the API's timestamps have."""
+    return datetime.fromtimestamp(int(time.time()), UTC)
 
 
 def merged(watched: Iterable[Watched]) -> dict[str, Watched]:
@@ -62,6 +66,8 @@ class Cluster:
         self.informers: dict[str, Informer] = {}
         self.watched = merged(watched)
         self._uids: dict[str, Key] = {}
+        self._writing: dict[Key, int] = {}
+        self._answered: dict[Key, int] = {}
         self._tasks: list[asyncio.Task[None]] = []
         for kind, wish in self.watched.items():
             self._add(kind, wish)
@@ -140,10 +146,24 @@ class Cluster:
         """Takes the API server's answer to a write of ours into the cache, so that the next look sees it."""
         cache = self.cache(kind)
         entry = cache.shape.entry(answer)
+        if source is not None:
+            self._answered[source] = entry.version
         if cache.selector and entry.meta.labels.get(naming.MANAGED_LABEL) != naming.MANAGED_BY:
             return entry
         cache.put(entry, source)
         return entry
+
+    @contextmanager
+    def writing(self, key: Key) -> Iterator[None]:
+        """While a pass writes its own object. The echo may come before the answer: it must not cause another pass,
+        whereas a later change by somebody else must."""
+        self._writing[key] = 0
+        try:
+            yield
+        finally:
+            heard = self._writing.pop(key)
+            if heard > self._answered.pop(key, 0):
+                self.wake(key, True)
 
     async def refresh_object(self, kind: str, namespace: str, name: str) -> None:
         """Reads one object past the cache: after a conflict the cache is known to be behind."""
@@ -197,7 +217,9 @@ class Cluster:
                 self._uids.pop(entry.meta.uid, None)
             elif old is None:
                 self._uids[entry.meta.uid] = key
-            if key != source:
+            if key in self._writing:
+                self._writing[key] = new.version if new is not None else LATEST
+            elif key != source:
                 wake(key, True)
         owner = self.owner_key(entry)
         if owner is not None:

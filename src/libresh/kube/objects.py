@@ -141,9 +141,7 @@ class Shape:
         parts = self._typed.decode(entry.body)
         # What is null in the stored object is absent: the type's own default stands for it.
         given = {name: part for name in ("spec", "status") if (part := getattr(parts, name)) is not None}
-        return self.type(
-            api_version=self.info.api_version, kind=self.info.kind, metadata=entry.meta, **given
-        )
+        return self.type(api_version=self.info.api_version, kind=self.info.kind, metadata=entry.meta, **given)
 
     def value(self, entry: Entry) -> Object:
         """The object as JSON."""

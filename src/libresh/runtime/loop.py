@@ -8,11 +8,10 @@ other LibreshError          stalled, with its words; look again with backoff
 any other exception         a bug: InternalError, the traceback in the log, look again with backoff
 """
 
-import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -37,7 +36,6 @@ from libresh.runtime.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-LONGEST_PASS = 300.0
 PATIENCE = 5
 """After so many failures in a row for want of a service, the status says so."""
 
@@ -74,11 +72,15 @@ class Pass:
     entry: Entry
     reader: PassReader
     owner: Owner
-    stored: status.Stored
     obj: Resource | None = None
     decision: Decision | None = None
     wrote: int = 0
     released: bool = False
+
+    @property
+    def stored(self) -> status.Stored:
+        """The status the object has."""
+        return status.stored_status(self.entry, self.obj)
 
 
 class Loop:
@@ -119,7 +121,7 @@ class Loop:
             return Result(End.GONE)  # others hold it, or it is on its way out: it is not ours to act on any more
         reader = PassReader(self.cluster, key, meta.uid, self.allowed)
         owner = Owner(key, meta.uid, reader, self.writes)
-        run = Pass(key, entry, reader, owner, status.stored_status(entry))
+        run = Pass(key, entry, reader, owner)
         token = PASS.set(
             {"kind": key[0], "namespace": key[1], "name": key[2], "generation": meta.generation, "pass": next(IDS)}
         )
@@ -138,16 +140,13 @@ class Loop:
     async def _guarded(self, run: Pass, failures: int) -> Result:
         """Runs the pass and turns whatever is raised into a status and a time to look again."""
         try:
-            async with asyncio.timeout(LONGEST_PASS):
-                return await self._pass(run)
+            return await self._pass(run)
         except Conflict as error:
             return Result(End.CONFLICT, wrote=run.wrote, error=error)
-        except (Unavailable, TimeoutError) as error:
-            log.info("the pass could not be finished: %s", error or f"it took longer than {LONGEST_PASS:.0f} s")
+        except Unavailable as error:
+            log.info("the pass could not be finished: %s", error)
             if failures >= PATIENCE:
-                waiting = Waiting(
-                    status.UNAVAILABLE, str(error) or "The pass took too long", ready=run.stored.is_ready()
-                )
+                waiting = Waiting(status.UNAVAILABLE, str(error), ready=run.stored.is_ready())
                 await self._report_failure(run, conditions.conditions_for(waiting))
             return self._failed(run, error)
         except Pending as error:
@@ -225,19 +224,22 @@ class Loop:
 
     # --- reporting -------------------------------------------------------------------------------------------
 
-    async def _report_failure(self, run: Pass, extras: Iterable[Extra]) -> None:
+    async def _report_failure(self, run: Pass, extras: Sequence[Extra]) -> None:
         """Reports as well as it can: whatever failed may stand in the way of the report, too."""
         try:
             await self._report(run, extras, run.decision.status if run.decision else None)
         except LibreshError as error:
             log.info("the status could not be written: %s", error)
 
-    async def _report(self, run: Pass, extras: Iterable[Extra], fields: Mapping[str, Any] | None) -> None:
+    async def _report(self, run: Pass, extras: Sequence[Extra], fields: Mapping[str, Any] | None) -> None:
         """Writes the status, if it differs. Without `fields` the kind's own fields stay as they are."""
         meta, stored, now = run.entry.meta, run.stored, run.reader.now
         wanted, merged = status.build_status(
             stored.fields if fields is None else fields, extras, stored, generation=meta.generation, now=now
         )
+        if wanted == stored.fields:
+            return
+        wanted = status.without_nothing(wanted)
         if wanted == stored.fields or self._refused_status.get(run.key) == (wanted, run.entry.version):
             return
         body = {
@@ -246,14 +248,15 @@ class Loop:
             "metadata": {"name": meta.name, "uid": meta.uid},
             "status": wanted,
         }
-        try:
-            answer = await self.performer.client.apply_raw(
-                self.kind, meta.name, meta.namespace, ENCODER.encode(body), subresource="status"
-            )
-        except NotFound:
-            return  # the object was deleted meanwhile: the watch will say so
+        with self.cluster.writing(run.key):
+            try:
+                answer = await self.performer.client.apply_raw(
+                    self.kind, meta.name, meta.namespace, ENCODER.encode(body), subresource="status"
+                )
+            except NotFound:
+                return  # the object was deleted meanwhile: the watch will say so
+            fresh = self.cluster.learn(self.kind, answer, source=run.key)
         run.wrote += 1
-        fresh = self.cluster.learn(self.kind, answer, source=run.key)
         if status.stored_status(fresh).fields != wanted:
             log.warning(
                 "the API server keeps the status of %s %s different from what was written", self.kind, meta.name

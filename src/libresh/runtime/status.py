@@ -1,6 +1,6 @@
 """What is written of a pass: conditions, the observed generation and the kind's own fields, only if they differ."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from libresh.api import conditions
-from libresh.api.meta import Condition
+from libresh.api.meta import Condition, Resource
 from libresh.errors import LibreshError
 from libresh.kube.errors import Pending
-from libresh.kube.objects import PARTS, Entry
+from libresh.kube.objects import Entry
 from libresh.plan.actions import Object
 from libresh.plan.decision import Extra, Outcome, Stalled, Waiting
 
@@ -27,7 +27,13 @@ class Conditions(msgspec.Struct):
     conditions: list[Condition] = []
 
 
-CONDITIONS = msgspec.json.Decoder(Conditions)
+class Status(msgspec.Struct):
+    """Just the status of an object."""
+
+    status: Object | None = None
+
+
+STATUS = msgspec.json.Decoder(Status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,31 +51,30 @@ class Stored:
 NOTHING_STORED = Stored({}, [])
 
 
-def stored_status(entry: Entry) -> Stored:
-    """Reads the status of a cached object."""
-    raw = bytes(PARTS.decode(entry.body).status) if entry.body else b""
-    if raw in (b"", b"null", b"{}"):
+def stored_status(entry: Entry, obj: Resource | None = None) -> Stored:
+    """The status of a cached object. `obj` is the same object decoded, where it could be."""
+    fields = STATUS.decode(entry.body).status if entry.body else None
+    if not fields:
         return NOTHING_STORED
-    fields = msgspec.json.decode(raw)
+    if obj is not None and obj.status is not None:
+        return Stored(fields, obj.status.conditions)
     try:
-        return Stored(fields, CONDITIONS.decode(raw).conditions)
-    except msgspec.MsgspecError:
+        return Stored(fields, msgspec.convert(fields, Conditions).conditions)
+    except msgspec.ValidationError:
         return Stored(fields, [])  # written by somebody else; ours replaces it
 
 
 def build_status(
-    fields: Mapping[str, Any], extras: Iterable[Extra], stored: Stored, *, generation: int, now: datetime
+    fields: Mapping[str, Any], extras: Sequence[Extra], stored: Stored, *, generation: int, now: datetime
 ) -> tuple[Object, list[Condition]]:
     """The status to have, as JSON, and its conditions."""
-    shortened = [
-        Extra(extra.type, extra.status, extra.reason, shorten(extra.message)) if len(extra.message) > 999 else extra
-        for extra in extras
-    ]
-    merged = conditions.merge(stored.conditions, shortened, generation=generation, now=now.replace(microsecond=0))
-    wanted: Object = {key: value for key, value in fields.items() if key not in ("conditions", "observedGeneration")}
-    wanted["observedGeneration"] = generation
-    wanted["conditions"] = merged
-    return without_nothing(msgspec.to_builtins(wanted)), merged
+    if any(len(extra.message) > LONGEST_MESSAGE for extra in extras):
+        extras = [Extra(extra.type, extra.status, extra.reason, shorten(extra.message)) for extra in extras]
+    moment = now.replace(microsecond=0) if now.microsecond else now
+    merged = conditions.merge(stored.conditions, extras, generation=generation, now=moment)
+    wanted: Object = {**fields, "observedGeneration": generation, "conditions": merged}
+    found: Object = msgspec.to_builtins(wanted)
+    return found, merged
 
 
 def shorten(message: str) -> str:
