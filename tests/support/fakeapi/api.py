@@ -14,12 +14,13 @@ from .errors import Refusal, exists, not_found
 from .faults import Broken, Faults
 from .kinds import Kind, builtin_kinds, custom_kinds
 from .request import Answer, Request, Target, Write
-from .routes import find_target, virtual
-from .store import ENCODE, Event, Stored, Table
+from .routes import NoSuchGroup, find_target, virtual
+from .store import DECODE, ENCODE, Event, Stored, Table
 
 Object = dict[str, Any]
 WRITING = frozenset({"create", "update", "patch", "apply", "delete", "deletecollection"})
 JSON = {"Content-Type": "application/json"}
+NOTHING_HERE = Answer(404, b"404 page not found\n", {"Content-Type": "text/plain; charset=utf-8"})
 
 
 def utc_now() -> datetime:
@@ -235,6 +236,8 @@ class FakeApi:
             if self.faults.find(request, target, verb, "after"):
                 raise Broken("reset after the write")
             return answer
+        except NoSuchGroup:
+            return NOTHING_HERE
         except Refusal as refusal:
             self.refused.append((request.method, request.path, refusal.code))
             return refuse(refusal)
@@ -285,9 +288,18 @@ class FakeApi:
     def keep_cluster_ip(self, old: Object, new: Object) -> None:
         """A service keeps its address when a writer leaves it out."""
         if new["kind"] == "Service" and isinstance(old.get("spec"), dict):
-            for key in ("clusterIP", "clusterIPs"):
+            for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 if key in old["spec"]:
-                    new.setdefault("spec", {})[key] = old["spec"][key]
+                    new["spec"].setdefault(key, old["spec"][key])
+
+    def require_expansion(self, target: Target, claim: Object) -> None:
+        """Refuses to grow a claim whose storage class does not say that it can."""
+        found = self.get("StorageClass", claim["spec"].get("storageClassName", ""))
+        if not (found or {}).get("allowVolumeExpansion"):
+            why = ("only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must "
+                   "support resize")
+            message = f'persistentvolumeclaims "{target.name}" is forbidden: {why}'
+            raise Refusal(403, "Forbidden", message, {"name": target.name, "kind": "persistentvolumeclaims"})
 
     def require_namespace(self, target: Target) -> None:
         """Refuses new content in namespaces that end (or, if strict, that do not exist)."""
@@ -313,13 +325,16 @@ class FakeApi:
         if not dry:
             self.rv += 1
         obj["metadata"] = arranged(obj["metadata"], str(self.rv))
+        if dry and not self.table(target.kind).get(target.namespace, obj["metadata"]["name"]):
+            del obj["metadata"]["resourceVersion"]
         return Stored(self.table(target.kind).key(target.namespace, obj["metadata"]["name"]), obj, self.rv)
 
     def insert(self, target: Target, obj: Object, request: Request) -> Stored:
         """Stores a new object, or refuses if there is one."""
         table, name = self.table(target.kind), obj["metadata"]["name"]
-        if table.get(target.namespace, name) is not None:
-            raise exists(target.kind.plural, target.kind.group, name)
+        if (there := table.get(target.namespace, name)) is not None:
+            ending = "deletionTimestamp" in there.decode()["metadata"]
+            raise exists(target.kind.plural, target.kind.group, name, ending=ending)
         stored = self.seal(target, writes.ordered(obj), request.dry)
         if not request.dry:
             table.put(stored)
@@ -401,8 +416,7 @@ def terminating(target: Target) -> Refusal:
 
 def reads_decode(body: bytes) -> Object:
     """An answer's body as JSON."""
-    found: Object = writes.DECODE(body)
-    return found
+    return DECODE(body)
 
 
 def refuse(refusal: Refusal) -> Answer:

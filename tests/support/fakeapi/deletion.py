@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import about, conflict, not_found
+from .errors import about, invalid, not_found, unlike
 from .kinds import RETURNS_DELETED, Kind
 from .reads import filter_for, list_objects
 from .request import Answer, Request, Target
+from .schema import Complaint
 from .store import ENCODE, Stored
-from .writes import decode
+from .writes import PROTECTION, decode
 
 if TYPE_CHECKING:
     from .api import FakeApi
@@ -74,12 +75,15 @@ class Deletion:
         if stored is None:
             raise not_found(kind.plural, kind.group, target.name)
         options = decode(request.body, "the options") if request.body else {}
-        self.check(target, stored, options or {})
         policy = options.get("propagationPolicy") or request.query.get("propagationPolicy", "")
-        if request.dry:
-            return Answer(200, stored.raw, JSON)
-        last, gone = self.end(target, stored, policy, options.get("gracePeriodSeconds"))
-        self.api.note(request, target, target.name, last.rv, last is not stored)
+        if policy not in ("", "Foreground", "Background", "Orphan"):
+            text = (f'Unsupported value: "{policy}": supported values: "Foreground", "Background", "Orphan", "nil"')
+            raise invalid("DeleteOptions", "meta.k8s.io", "", [Complaint("FieldValueNotSupported", "propagationPolicy", text)])
+        self.check(target, stored, options or {})
+        last, gone = stored, b'"finalizers"' not in stored.raw
+        if not request.dry:
+            last, gone = self.end(target, stored, policy, options.get("gracePeriodSeconds"))
+            self.api.note(request, target, target.name, last.rv, last is not stored)
         if not gone or (kind.kind in RETURNS_DELETED and not kind.custom):
             return Answer(200, last.raw, JSON)
         details = about(kind.plural, kind.group, target.name, uid=stored.uid)
@@ -105,9 +109,7 @@ class Deletion:
                  ("ResourceVersion", wanted.get("resourceVersion"), str(stored.rv)))
         for what, asked, found in pairs:
             if asked and asked != found:
-                long = {"UID": "UID", "ResourceVersion": "ResourceVersion"}[what]
-                why = f"Precondition failed: {long} in precondition: {asked}, {long} in object meta: {found}"
-                raise conflict(kind.plural, kind.group, target.name, why)
+                raise unlike(kind.kind, kind.group, target.name, what, asked, found)
 
     def end(self, target: Target, stored: Stored, policy: str, grace: int | None = None) -> tuple[Stored, bool]:
         """Deletes one object: at once, or by marking it where finalisers (or a node) must agree. And whether it went."""
@@ -190,7 +192,9 @@ class Deletion:
         obj = stored.decode()
         finalizers = obj["metadata"].get("finalizers", [])
         waiting = [found for found in sorted(self.dependants.get(stored.uid, ())) if self.at(found)]
-        if ORPHAN in finalizers:
+        if PROTECTION in finalizers and target.kind.kind == "PersistentVolumeClaim":
+            self.release(target, stored, PROTECTION)
+        elif ORPHAN in finalizers:
             for each in waiting:
                 self.disown(each, stored.uid)
             self.release(target, stored, ORPHAN)

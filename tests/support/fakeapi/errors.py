@@ -20,8 +20,9 @@ class Refusal(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         }
+        if self.reason:
+            found["reason"] = self.reason
         if self.details is not None:
             found["details"] = self.details
         return {**found, "code": self.code}
@@ -47,8 +48,10 @@ def not_found(plural: str, group: str, name: str) -> Refusal:
     return Refusal(404, "NotFound", f'{qualified(plural, group)} "{name}" not found', about(plural, group, name))
 
 
-def exists(plural: str, group: str, name: str) -> Refusal:
+def exists(plural: str, group: str, name: str, *, ending: bool = False) -> Refusal:
     message = f'{qualified(plural, group)} "{name}" already exists'
+    if ending:
+        message = f"object is being deleted: {message}"
     return Refusal(409, "AlreadyExists", message, about(plural, group, name))
 
 
@@ -60,8 +63,25 @@ def conflict(plural: str, group: str, name: str, why: str = MODIFIED) -> Refusal
     return Refusal(409, "Conflict", message, about(plural, group, name))
 
 
+def unlike(kind: str, group: str, name: str, what: str, asked: str, found: str) -> Refusal:
+    """A delete's precondition does not hold."""
+    guess = {"UID": "deleted and then recreated", "ResourceVersion": "modified"}[what]
+    why = (f"the {what} in the precondition ({asked}) does not match the {what} in record ({found}). "
+           f"The object might have been {guess}")
+    return conflict(kind, group, name, why)
+
+
+def untyped(message: str) -> Refusal:
+    """An apply whose body does not fit the schema."""
+    return Refusal(500, "", message)
+
+
+def not_acceptable(message: str) -> Refusal:
+    return Refusal(406, "NotAcceptable", message)
+
+
 def invalid(kind: str, group: str, name: str, complaints: list[Complaint]) -> Refusal:
-    texts = [f"{complaint.field}: {complaint.message}" for complaint in complaints]
+    texts = list(dict.fromkeys(f"{complaint.field}: {complaint.message}" for complaint in complaints))
     text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     causes = [{"reason": c.reason, "message": c.message, "field": c.field} for c in complaints]
     qualified_kind = f"{kind}.{group}" if group else kind
@@ -100,4 +120,4 @@ def unsupported(content_type: str, plural: str, group: str) -> Refusal:
 
 
 __all__ = ["Refusal", "about", "bad_request", "conflict", "exists", "expired", "internal", "invalid", "not_found",
-           "qualified", "too_many", "unauthorized", "unsupported"]
+           "qualified", "not_acceptable", "too_many", "unauthorized", "unlike", "unsupported", "untyped"]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .errors import Refusal, bad_request, expired, not_found
+from .errors import Refusal, bad_request, expired, not_acceptable, not_found
 from .kinds import Kind
 from .request import Answer, Request, Target
 from .selectors import parse_fields, parse_labels
@@ -25,7 +25,15 @@ def get(api: "FakeApi", request: Request, target: Target) -> Answer:
     stored = api.table(target.kind).get(target.namespace, target.name)
     if stored is None:
         raise not_found(target.kind.plural, target.kind.group, target.name)
+    if request.partial and request.lists:
+        raise not_acceptable(f"you requested PartialObjectMetadataList, but the requested object is not a list "
+                             f"({go_name(target.kind)})")
     return Answer(200, stored.meta() if request.partial else stored.raw, JSON)
+
+
+def go_name(kind: Kind) -> str:
+    """How the server's own words name a kind's type."""
+    return "*unstructured.Unstructured" if kind.custom else f"*{kind.group.partition('.')[0] or 'core'}.{kind.kind}"
 
 
 def filter_for(request: Request, target: Target) -> Filter | None:
@@ -97,6 +105,9 @@ def take_up(api: "FakeApi", text: str) -> tuple[Snapshot, str, int]:
 
 def list_objects(api: "FakeApi", request: Request, target: Target) -> Answer:
     """LIST. All pages of one list show one moment."""
+    if request.partial and not request.lists:
+        raise not_acceptable(f"you requested PartialObjectMetadata, but the requested object is a list "
+                             f"({go_name(target.kind)}List)")
     limit = int(request.query.get("limit") or 0)
     if going_on := request.query.get("continue"):
         if request.query.get("resourceVersion") not in (None, "", "0"):
@@ -117,7 +128,7 @@ def take_snapshot(api: "FakeApi", request: Request, target: Target) -> Snapshot:
     """The objects a list shows, as of now (or as of the moment `stale_lists` froze)."""
     table = api.table(target.kind)
     wanted = request.query.get("resourceVersion", "")
-    if wanted and wanted != "0" and int(wanted) > api.rv:
+    if version_of(wanted) > api.rv:
         raise too_large(int(wanted), api.rv)
     frozen = api.frozen.get(target.kind.resource)
     fits = filter_for(request, target)
@@ -126,6 +137,14 @@ def take_snapshot(api: "FakeApi", request: Request, target: Target) -> Snapshot:
         found = [stored for stored in found if stored.namespace == target.namespace]
     items = found if fits is None else [stored for stored in found if fits(stored)]
     return Snapshot(frozen.rv if frozen else api.rv, items)
+
+
+def version_of(text: str) -> int:
+    """A resourceVersion as a number."""
+    if text and not text.isdigit():
+        raise bad_request(f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: '
+                          f'parsing "{text}": invalid syntax')
+    return int(text or 0)
 
 
 def too_large(wanted: int, current: int) -> Refusal:
@@ -140,6 +159,8 @@ def page(
 ) -> Answer:
     """One page, put together from encoded objects."""
     metadata: dict[str, object] = {"resourceVersion": str(snapshot.rv)}
+    if kind.custom and not request.partial:
+        metadata["continue"] = ""
     if more:
         metadata["continue"] = more
         if left:
@@ -228,6 +249,7 @@ def open_watch(api: "FakeApi", request: Request, target: Target) -> tuple[Watch,
     table = api.table(target.kind)
     query = request.query
     asked = query.get("resourceVersion", "")
+    version_of(asked)
     initial = query.get("sendInitialEvents") == "true"
     bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
     watch = Watch(api, table, target.namespace, filter_for(request, target), request.partial, bookmarks,
@@ -238,7 +260,7 @@ def open_watch(api: "FakeApi", request: Request, target: Target) -> tuple[Watch,
         fits = watch.fits or (lambda stored: True)
         found = b"".join(watch.frame("ADDED", stored) for stored in table.select(target.namespace) if fits(stored))
         return watch, found + (watch.bookmark(initial=True) if initial and bookmarks else b"")
-    version = int(asked)
+    version = version_of(asked)
     if version < table.oldest:
         watch.ended = "told"
         return watch, watch.too_old(version)

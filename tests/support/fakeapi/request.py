@@ -26,6 +26,11 @@ class Request:
         return "as=PartialObjectMetadata" in self.headers.get("Accept", "")
 
     @property
+    def lists(self) -> bool:
+        """Whether only lists of metadata are asked for, with nothing else accepted."""
+        return "as=PartialObjectMetadataList" in self.headers.get("Accept", "").partition(",")[0]
+
+    @property
     def manager(self) -> str:
         """The field manager: named, or the program's name from the user agent."""
         return self.query.get("fieldManager") or self.headers.get("User-Agent", "unknown").partition("/")[0]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .errors import Refusal
+from .errors import Refusal, not_found
 from .kinds import Kind
 from .request import Answer, Request, Target
 from .store import ENCODE
@@ -14,8 +14,12 @@ JSON = {"Content-Type": "application/json"}
 VERSION = {"major": "1", "minor": "36", "gitVersion": "v1.36.3+fake", "platform": "fake"}
 
 
+class NoSuchGroup(Exception):
+    """The server knows nothing under this path: it answers in plain text."""
+
+
 def missing() -> Refusal:
-    """No such path."""
+    """No such resource in a group that is served."""
     return Refusal(404, "NotFound", "the server could not find the requested resource", {})
 
 
@@ -27,7 +31,9 @@ def find_target(api: "FakeApi", request: Request) -> Target:
     elif parts[0] == "apis" and len(parts) > 3:
         api_version, rest = f"{parts[1]}/{parts[2]}", parts[3:]
     else:
-        raise missing()
+        raise NoSuchGroup
+    if all(kind.api_version != api_version for kind in api.kinds.values()):
+        raise NoSuchGroup
     if rest[0] == "namespaces" and len(rest) > 2 and (kind := find_kind(api, api_version, rest[2])):
         if not kind.namespaced:
             raise missing()
@@ -44,6 +50,8 @@ def finish(kind: Kind, namespace: str, rest: list[str]) -> Target:
     """The name and the door."""
     name = rest[0] if rest else ""
     door = rest[1] if len(rest) > 1 else ""
+    if door == "status" and not kind.status and kind.custom:
+        raise not_found(kind.plural, kind.group, name)
     if len(rest) > 2 or (door == "status" and not kind.status) or door not in ("", "status"):
         raise missing()
     return Target(kind, namespace, name, door)
@@ -100,4 +108,4 @@ def resources(version: str, kinds: list[Kind]) -> dict[str, object]:
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": found}
 
 
-__all__ = ["find_target", "virtual"]
+__all__ = ["NoSuchGroup", "find_target", "virtual"]

@@ -1,8 +1,6 @@
-"""What the server fills into built-in kinds, and which of their fields cannot change: the part the operator meets."""
+"""What the server refuses of built-in kinds beyond their schema: the part the operator meets."""
 
-import base64
 import re
-from collections.abc import Callable
 from typing import Any
 
 from .kinds import Kind
@@ -10,116 +8,6 @@ from .schema import Complaint, shown_value
 from .typed import equal
 
 Object = dict[str, Any]
-
-
-def default_namespace(obj: Object, address: Callable[[], str]) -> None:
-    obj["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
-    obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
-
-
-def default_secret(obj: Object, address: Callable[[], str]) -> None:
-    obj.setdefault("type", "Opaque")
-    plain = obj.pop("stringData", None)
-    if plain:
-        encoded = {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
-        obj["data"] = {**(obj.get("data") or {}), **encoded}
-
-
-def default_service(obj: Object, address: Callable[[], str]) -> None:
-    spec = obj.setdefault("spec", {})
-    spec.setdefault("type", "ClusterIP")
-    spec.setdefault("sessionAffinity", "None")
-    for port in spec.get("ports") or ():
-        port.setdefault("targetPort", port.get("port"))
-    if spec["type"] == "ExternalName":
-        return
-    spec.setdefault("internalTrafficPolicy", "Cluster")
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
-    if "clusterIP" not in spec:
-        spec["clusterIP"] = address()
-    spec.setdefault("clusterIPs", [spec["clusterIP"]])
-
-
-def default_deployment(obj: Object, address: Callable[[], str]) -> None:
-    spec = obj.get("spec")
-    if not isinstance(spec, dict):
-        return
-    spec.setdefault("replicas", 1)
-    spec.setdefault("revisionHistoryLimit", 10)
-    spec.setdefault("progressDeadlineSeconds", 600)
-    strategy = spec.setdefault("strategy", {})
-    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        rolling = strategy.setdefault("rollingUpdate", {})
-        rolling.setdefault("maxUnavailable", "25%")
-        rolling.setdefault("maxSurge", "25%")
-
-
-def default_stateful_set(obj: Object, address: Callable[[], str]) -> None:
-    spec = obj.get("spec")
-    if not isinstance(spec, dict):
-        return
-    spec.setdefault("replicas", 1)
-    spec.setdefault("podManagementPolicy", "OrderedReady")
-    spec.setdefault("revisionHistoryLimit", 10)
-    spec.setdefault("persistentVolumeClaimRetentionPolicy", {"whenDeleted": "Retain", "whenScaled": "Retain"})
-    strategy = spec.setdefault("updateStrategy", {})
-    if strategy.setdefault("type", "RollingUpdate") == "RollingUpdate":
-        strategy.setdefault("rollingUpdate", {}).setdefault("partition", 0)
-
-
-def default_job(obj: Object, address: Callable[[], str]) -> None:
-    spec = obj.get("spec")
-    if not isinstance(spec, dict):
-        return
-    spec.setdefault("backoffLimit", 6)
-    spec.setdefault("completionMode", "NonIndexed")
-    spec.setdefault("suspend", False)
-    spec.setdefault("podReplacementPolicy", "TerminatingOrFailed")
-    spec.setdefault("manualSelector", False)
-    if "completions" not in spec and "parallelism" not in spec:
-        spec["completions"] = 1
-    spec.setdefault("parallelism", 1)
-
-
-def default_claim(obj: Object, address: Callable[[], str]) -> None:
-    if isinstance(obj.get("spec"), dict):
-        obj["spec"].setdefault("volumeMode", "Filesystem")
-
-
-DEFAULTS: dict[str, Callable[[Object, Callable[[], str]], None]] = {
-    "Namespace": default_namespace,
-    "Secret": default_secret,
-    "Service": default_service,
-    "Deployment": default_deployment,
-    "StatefulSet": default_stateful_set,
-    "Job": default_job,
-    "PersistentVolumeClaim": default_claim,
-}
-
-FIRST_STATUS: dict[str, Object] = {
-    "Namespace": {"phase": "Active"},
-    "PersistentVolumeClaim": {"phase": "Pending"},
-    "Pod": {"phase": "Pending", "qosClass": "BestEffort"},
-    "Service": {"loadBalancer": {}},
-    "Ingress": {"loadBalancer": {}},
-    "Deployment": {},
-    "Job": {},
-}
-
-
-def own_pods(obj: Object) -> None:
-    """A Job's selector and pod labels, which the server makes from its uid."""
-    uid, name = obj["metadata"]["uid"], obj["metadata"]["name"]
-    spec = obj["spec"]
-    if spec.get("manualSelector"):
-        return
-    template = spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {})
-    template |= {
-        "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
-        "controller-uid": uid, "job-name": name,
-    }
-    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
 
 
 def immutable(path: str, value: Any) -> Complaint:
@@ -167,7 +55,7 @@ def check_changes(kind: Kind, old: Object, new: Object) -> list[Complaint]:
         if not equal(left, right):
             found.append(Complaint("FieldValueForbidden", "spec", STATEFUL_SET_SAYS))
     if kind.kind == "PersistentVolumeClaim":
-        found += check_claim(old.get("spec") or {}, new.get("spec") or {})
+        found += check_claim(old, new)
     return found
 
 
@@ -179,17 +67,27 @@ CLAIM_SAYS = (
 
 
 def check_claim(old: Object, new: Object) -> list[Complaint]:
-    """A claim's spec: only its size may change, and it may only grow."""
-    loose = ("resources", "volumeAttributesClassName", "volumeName", "storageClassName")
-    left, right = ({k: v for k, v in spec.items() if k not in loose} for spec in (old, new))
-    renamed = "storageClassName" in old and old.get("storageClassName") != new.get("storageClassName")
-    if not equal(left, right) or renamed:
+    """A claim's spec: only the size of a bound one may change, and it may only grow."""
+    before, after = old.get("spec") or {}, new.get("spec") or {}
+    bound = (old.get("status") or {}).get("phase") == "Bound"
+    loose = {"volumeAttributesClassName"} | ({"resources"} if bound else set())
+    for name in ("volumeName", "storageClassName"):
+        if name not in before:
+            loose.add(name)
+    left, right = ({k: v for k, v in spec.items() if k not in loose} for spec in (before, after))
+    if not equal(left, right):
         return [Complaint("FieldValueForbidden", "spec", CLAIM_SAYS)]
-    before, after = (at(spec, ("resources", "requests", "storage")) for spec in (old, new))
-    if before and after and quantity(after) < quantity(before):
+    sizes = [at(spec, ("resources", "requests", "storage")) for spec in (before, after)]
+    if all(sizes) and quantity(sizes[1]) < quantity(sizes[0]):
         text = "Forbidden: field can not be less than status.capacity"
         return [Complaint("FieldValueForbidden", "spec.resources.requests.storage", text)]
     return []
+
+
+def has_grown(old: Object, new: Object) -> bool:
+    """Whether a claim asks for more room than before."""
+    sizes = [at(obj, ("spec", "resources", "requests", "storage")) for obj in (old, new)]
+    return all(sizes) and quantity(sizes[1]) > quantity(sizes[0])
 
 
 FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
@@ -208,6 +106,30 @@ def at(obj: Object, path: tuple[str, ...]) -> Any:
     for part in path:
         here = here.get(part) if isinstance(here, dict) else None
     return here
+
+
+def check_pods(kind: Kind, obj: Object) -> list[Complaint]:
+    """Workloads select their own pods; services with several ports name them."""
+    spec = obj.get("spec") or {}
+    found = []
+    if kind.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"):
+        labels = at(spec, ("template", "metadata", "labels")) or {}
+        wanted = at(spec, ("selector", "matchLabels")) or {}
+        if not spec.get("selector"):
+            found.append(Complaint("FieldValueRequired", "spec.selector", "Required value"))
+        if not wanted.items() <= labels.items() or not spec.get("selector"):
+            text = f"Invalid value: {shown_value(labels or None)}: `selector` does not match template `labels`"
+            found.append(Complaint("FieldValueInvalid", "spec.template.metadata.labels", text))
+    if kind.kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job") and not at(
+        spec, ("template", "spec", "containers")
+    ):
+        found.append(Complaint("FieldValueRequired", "spec.template.spec.containers", "Required value"))
+    ports = spec.get("ports") or ()
+    if kind.kind == "Service" and len(ports) > 1:
+        for index, port in enumerate(ports):
+            if not port.get("name"):
+                found.append(Complaint("FieldValueRequired", f"spec.ports[{index}].name", "Required value"))
+    return found
 
 
 NAME = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
@@ -233,6 +155,16 @@ def check_metadata(kind: Kind, metadata: Object) -> list[Complaint]:
         found.append(
             Complaint("FieldValueInvalid", "metadata.name", f"Invalid value: {shown_value(name)}: {NAME_SAYS}")
         )
+    owners = metadata.get("ownerReferences") or ()
+    for part in ("apiVersion", "kind", "name", "uid"):
+        if any(not owner.get(part) for owner in owners):
+            text = 'Invalid value: "": must not be empty'
+            found.append(Complaint("FieldValueInvalid", f"metadata.ownerReferences.{part}", text))
+    heads = [f"{owner['kind']}/{owner['name']}" for owner in owners if owner.get("controller")]
+    if len(heads) > 1:
+        text = (f"Invalid value: {shown_value(owners)}: Only one reference can have Controller set to true. Found "
+                f'"true" in references for {heads[0]} and {heads[1]}')
+        found.append(Complaint("FieldValueInvalid", "metadata.ownerReferences", text))
     for value in (metadata.get("labels") or {}).values():
         if value and (len(value) > 63 or not LABEL.match(value)):
             text = f"Invalid value: {shown_value(value)}: {LABEL_SAYS}"
@@ -242,4 +174,4 @@ def check_metadata(kind: Kind, metadata: Object) -> list[Complaint]:
     return found
 
 
-__all__ = ["DEFAULTS", "FIRST_STATUS", "check_changes", "check_metadata", "own_pods", "quantity"]
+__all__ = ["check_changes", "check_metadata", "check_pods", "has_grown", "quantity"]

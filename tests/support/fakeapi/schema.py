@@ -119,20 +119,27 @@ def prune(node: Node | None, value: Any, path: str, unknown: list[str]) -> Any:
     return value
 
 
-def fill_defaults(node: Node | None, value: Any) -> Any:
-    """`value` with the schema's defaults where something is absent (or null, where null may not stand)."""
+def fill_defaults(node: Node | None, value: Any, *, drop: bool = True) -> Any:
+    """`value` with the schema's defaults where something is absent.
+
+    Nulls go where null may not stand; without `drop` only those go that have a default (the way of apply, where the
+    others are refused later).
+    """
     if node is None or value is None:
         return value
     if isinstance(value, dict) and node.form == MAP:
+        for name in [name for name, part in value.items() if part is None]:
+            child = node.child(name)
+            if child is not None and child.raw and not child.raw.get("nullable") and (drop or "default" in child.raw):
+                del value[name]
         for name, child in node.fields.items():
-            absent = value.get(name) is None and (name not in value or not child.raw.get("nullable"))
-            if absent and "default" in child.raw:
+            if name not in value and "default" in child.raw:
                 value[name] = copied(child.raw["default"])
         for name, part in value.items():
-            value[name] = fill_defaults(node.child(name), part)
+            value[name] = fill_defaults(node.child(name), part, drop=drop)
     elif isinstance(value, list) and node.form == LIST:
         for index, part in enumerate(value):
-            value[index] = fill_defaults(node.element, part)
+            value[index] = fill_defaults(node.element, part, drop=drop)
     return value
 
 
@@ -200,7 +207,8 @@ def check(node: Node | None, value: Any, path: str) -> list[Complaint]:
         return []
     if mistyped(node.raw, value):
         shown = f'"{json_type(value)}"'
-        text = f"Invalid value: {shown}: {path} in body must be of type {node.raw.get('type')}: {shown}"
+        wanted = "integer,string" if node.raw.get("x-kubernetes-int-or-string") else node.raw.get("type")
+        text = f"Invalid value: {shown}: {path} in body must be of type {wanted}: {shown}"
         return [Complaint("FieldValueTypeInvalid", path, text)]
     if value is None:
         return []
@@ -247,6 +255,9 @@ def check_value(schema: Mapping[str, Any], value: Any, path: str) -> list[Compla
         text = f"Unsupported value: {shown_value(value)}: supported values: {values}"
         return [Complaint("FieldValueNotSupported", path, text)]
     if isinstance(value, str):
+        if len(value) > schema.get("maxLength", len(value)):
+            text = f"Too long: may not be more than {schema['maxLength']} bytes"
+            return [Complaint("FieldValueTooLong", path, text)]
         found += check_text(schema, value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         found += check_number(schema, value)
@@ -271,8 +282,6 @@ def check_value(schema: Mapping[str, Any], value: Any, path: str) -> list[Compla
 def check_text(schema: Mapping[str, Any], value: str) -> list[str]:
     """Length and pattern."""
     found = []
-    if len(value) > schema.get("maxLength", len(value)):
-        found.append(f"should be at most {schema['maxLength']} chars long")
     if len(value) < schema.get("minLength", 0):
         found.append(f"should be at least {schema['minLength']} chars long")
     if "pattern" in schema and not re.search(schema["pattern"], value):

@@ -5,12 +5,12 @@ from types import TracebackType
 
 from aiohttp import web
 
-from .api import FakeApi, refuse
+from .api import NOTHING_HERE, FakeApi, refuse
 from .errors import Refusal, unauthorized
 from .faults import Broken
 from .reads import open_watch, stream
 from .request import Request
-from .routes import find_target
+from .routes import NoSuchGroup, find_target
 
 
 class Server:
@@ -58,6 +58,8 @@ class Server:
             if request.method == "GET" and request.query.get("watch") in ("1", "true"):
                 return await self.watch(http, request)
             answer = await self.api.call(request)
+        except NoSuchGroup:
+            answer = NOTHING_HERE
         except Broken:
             return abort(http)
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)

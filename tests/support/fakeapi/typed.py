@@ -4,7 +4,7 @@ has, how two values differ, merging, and taking fields away."""
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .fieldset import FieldSet, Path, canonical
+from .fieldset import FieldSet, Path, canonical, printed
 from .schema import ANY, DEDUCED, LIST, MAP, UNTYPED, Node
 
 
@@ -56,8 +56,9 @@ def element_of(node: Node, item: Any) -> str:
         if value is not None:
             key[name] = value
     if not key:
-        names = ", ".join(f'"{name}"' for name in node.keys)
-        raise Untypable(f"associative list with keys has an element that omits all key fields {names}")
+        names = " ".join(f'"{name}"' for name in node.keys)
+        raise Untypable(f"associative list with keys has an element that omits all key fields [{names}] (and doesn't "
+                        "have default values for any key fields)")
     return f"k:{canonical(key)}"
 
 
@@ -71,6 +72,62 @@ def child_of(node: Node, name: str) -> Node:
 def item_of(node: Node) -> Node:
     """The node of a list's items."""
     return node.element or UNTYPED
+
+
+def misfits(node: Node, value: Any, path: str = "") -> list[str]:
+    """Why a value cannot be applied: unknown fields, wrong types, list items that cannot be told apart."""
+    if value is None:
+        return []
+    if node.form == MAP:
+        if not isinstance(value, dict):
+            return [f"{path}: expected map, got {shown(value)}"]
+        found = []
+        for name, part in value.items():
+            child = node.child(name)
+            if child is None:
+                found.append(f"{path}.{name}: field not declared in schema")
+            else:
+                found += misfits(child, part, f"{path}.{name}")
+        return found
+    if node.form == LIST:
+        return list_misfits(node, value, path)
+    wanted = node.raw.get("type")
+    if node.form == "scalar" and isinstance(value, (dict, list)):
+        return [f"{path}: expected {'numeric' if wanted in ('integer', 'number') else wanted}, got {shown(value)}"]
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if wanted == "string" and not isinstance(value, str) and not node.raw.get("format"):
+        return [f"{path}: expected string, got {shown(value)}"]
+    if wanted in ("integer", "number") and not number:
+        return [f"{path}: expected numeric (int or float), got {shown(value)}"]
+    if wanted == "boolean" and not isinstance(value, bool):
+        return [f"{path}: expected boolean, got {shown(value)}"]
+    return []
+
+
+def shown(value: Any) -> str:
+    """A value as the server's own words print it."""
+    text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
+    return f"&value.valueUnstructured{{Value:{text}}}"
+
+
+def list_misfits(node: Node, value: Any, path: str) -> list[str]:
+    """The part of `misfits` for lists."""
+    if not isinstance(value, list):
+        return [f"{path}: expected list, got {shown(value)}"]
+    found, seen = [], set()
+    for index, item in enumerate(value):
+        place = f"{path}[{index}]"
+        if not node.atomic:
+            try:
+                element = element_of(node, item)
+            except Untypable as error:
+                return [f"{path}: element {index}: {error}"]
+            place = f"{path}{printed((element,))}"
+            if element in seen:
+                found.append(f"{path}: duplicate entries for key {printed((element,))}")
+            seen.add(element)
+        found += misfits(item_of(node), item, place)
+    return found
 
 
 def fields_of(node: Node, value: Any, path: Path = (), found: FieldSet | None = None) -> FieldSet:
@@ -108,9 +165,8 @@ def compare(node: Node, old: Any, new: Any, path: Path = (), into: Comparison | 
     if old is not MISSING and new is not MISSING and equal(old, new):
         return into
     forms = {shape(node, value) for value in (old, new) if value is not MISSING}
-    if forms == {MAP, "scalar"} or forms == {LIST, "scalar"} or len(forms) > 1:
-        into.modified.insert(path)
-        return into
+    if len(forms) > 1:
+        return compare_unlike(node, old, new, path, into)
     (form,) = forms
     empty = old in (MISSING, None, {}, []) and new in (MISSING, None, {}, [])
     if is_atomic(node, form) or empty:
@@ -124,6 +180,14 @@ def compare(node: Node, old: Any, new: Any, path: Path = (), into: Comparison | 
         into.added.insert(path)
     elif new is MISSING:
         into.removed.insert(path)
+    return into
+
+
+def compare_unlike(node: Node, old: Any, new: Any, path: Path, into: Comparison) -> Comparison:
+    """The part of `compare` for a map that became something else, or the other way round."""
+    left, right = (value if isinstance(value, dict) and not node.atomic else {} for value in (old, new))
+    compare_maps(node, left, right, path, into)
+    into.modified.insert(path)
     return into
 
 
@@ -281,4 +345,4 @@ def with_named(node: Node | None, paths: FieldSet) -> FieldSet:
     return FieldSet(members, children)
 
 
-__all__ = ["MISSING", "Comparison", "Untypable", "compare", "equal", "fields_of", "merge", "remove", "with_named"]
+__all__ = ["MISSING", "Comparison", "Untypable", "compare", "equal", "fields_of", "merge", "misfits", "remove", "with_named"]

@@ -1,20 +1,19 @@
 """What a write does to an object before it is stored: decoding, defaults, doors, ownership, generation, validation."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import yaml
 
-from . import ownership, rules
-from .errors import Refusal, about, bad_request, conflict, invalid, not_found, unsupported
+from . import defaults, ownership, rules
+from .errors import Refusal, bad_request, conflict, invalid, not_found, unsupported, untyped
 from .fieldset import FieldSet
 from .kinds import CREATED_BY_PUT, RESET_MAIN, Kind
 from .patches import Unpatchable, json_patch, merge_patch
 from .request import Request, Target
-from .schema import Complaint, check, copied, drop_nulls, fill_defaults, prune
-from .store import DECODE, Stored
-from .typed import Untypable, equal
+from .schema import Complaint, check, copied, drop_nulls, fill_defaults, json_type, prune
+from .store import Stored
+from .typed import Untypable, equal, misfits
 
 if TYPE_CHECKING:
     from .api import FakeApi
@@ -34,32 +33,38 @@ def decode(body: bytes, what: str) -> Any:
             raise bad_request(f"{what} is neither JSON nor YAML: {error}") from error
 
 
-def normalise(kind: Kind, obj: Any, *, strict: bool, address: Callable[[], str]) -> Object:
+def normalise(kind: Kind, obj: Any, *, strict: bool, applied: bool = False) -> Object:
     """The object as the server understands it: known fields only, defaults filled in."""
     if not isinstance(obj, dict):
         raise bad_request("the body is not an object")
     version, name = obj.get("apiVersion", kind.api_version), obj.get("kind", kind.kind)
-    if (version, name) != (kind.api_version, kind.kind):
+    if version != kind.api_version:
         text = f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
         raise bad_request(text)
+    if name != kind.kind:
+        raise bad_request(f'{name} in version "{kind.version}" cannot be handled as a {kind.kind}')
     unknown: list[str] = []
     obj = prune(kind.node, obj, "", unknown)
     if unknown and strict:
-        listed = ", ".join(f'unknown field "{path}"' for path in unknown)
+        listed = ", ".join(f'unknown field "{path}"' for path in sorted(unknown))
         raise bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
                           f"strict decoding error: {listed}")
-    metadata = tidy(obj.get("metadata") or {})
+    metadata = tidy(kind, obj.get("metadata") or {})
     rest = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
     obj = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **rest}
     if not kind.custom:
-        obj = drop_nulls(obj)
-    fill_defaults(kind.node, obj)
-    if kind.kind in rules.DEFAULTS and not kind.custom:
-        rules.DEFAULTS[kind.kind](obj, address)
+        obj = {key: value for key, value in drop_nulls(obj).items() if value or key not in OMITTED_EMPTY}
+    fill_defaults(kind.node, obj, drop=not applied)
+    if kind.kind in defaults.DEFAULTS and not kind.custom:
+        defaults.DEFAULTS[kind.kind](obj)
     return obj
 
 
-def tidy(metadata: Any) -> Object:
+OMITTED_EMPTY = frozenset({"data", "binaryData", "stringData", "immutable", "subjects", "secrets"})
+"""Parts of built-in objects that are not written when empty."""
+
+
+def tidy(kind: Kind, metadata: Any) -> Object:
     """Metadata without what is empty, as typed objects are written."""
     if not isinstance(metadata, dict):
         raise bad_request("metadata is not an object")
@@ -67,29 +72,38 @@ def tidy(metadata: Any) -> Object:
     for part in ("labels", "annotations"):
         for value in (kept.get(part) or {}).values():
             if not isinstance(value, str):
-                raise bad_request(f"json: cannot unmarshal {value!r} into Go struct field ObjectMeta.metadata.{part} "
-                                  "of type string")
+                raise bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+                                  f"json: cannot unmarshal {GO.get(json_type(value), json_type(value))} into Go struct "
+                                  f"field ObjectMeta.metadata.{part} of type string")
     return kept
+
+
+GO = {"integer": "number", "boolean": "bool"}
 
 
 def validate(kind: Kind, obj: Object, old: Object | None) -> None:
     """Raises Invalid, or BadRequest where the types of a built-in kind do not fit."""
     found = rules.check_metadata(kind, obj["metadata"])
-    found += [complaint for complaint in check(kind.node, obj, "") if complaint.field != "metadata"]
+    found += [complaint for complaint in check(kind.node, obj, "") if not complaint.field.startswith("metadata")]
     if not kind.custom:
         mistyped = [complaint for complaint in found if complaint.reason == "FieldValueTypeInvalid"]
         if mistyped:
             raise bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
                               f"json: cannot unmarshal: {mistyped[0].message}")
+        if pods := rules.check_pods(kind, obj):
+            found = pods + [complaint for complaint in found if complaint.reason != "FieldValueRequired"]
     if old is not None:
         found += rules.check_changes(kind, old, obj)
-        found += check_finalizers(obj["metadata"], old["metadata"])
+        # Custom objects' metadata is checked twice.
+        found += check_identity(obj["metadata"], old["metadata"]) * (2 if kind.custom else 1)
     if found:
         raise invalid(kind.kind, kind.group, obj["metadata"].get("name", ""), found)
 
 
-def check_finalizers(new: Object, old: Object) -> list[Complaint]:
-    """An object that is being deleted takes no new finalisers."""
+def check_identity(new: Object, old: Object) -> list[Complaint]:
+    """A uid does not change, and an object that is being deleted takes no new finalisers."""
+    if new["uid"] != old["uid"]:
+        return [Complaint("FieldValueInvalid", "metadata.uid", f'Invalid value: "{new["uid"]}": field is immutable')]
     added = sorted(set(new.get("finalizers", ())) - set(old.get("finalizers", ())))
     if not old.get("deletionTimestamp") or not added:
         return []
@@ -125,7 +139,11 @@ def own_by_update(api: "FakeApi", request: Request, target: Target, old: Object,
     managers = ownership.read_managers(sent or old.get("metadata", {}).get("managedFields"))
     if managers is None or (not managers and old.get("metadata", {}).get("uid")):
         return
-    found = ownership.update(target.kind.node, old, new, managers, ownership_write(api, request, target))
+    try:
+        found = ownership.update(target.kind.node, old, new, managers, ownership_write(api, request, target))
+    except Untypable:
+        # Such an object is about to be refused, by its schema.
+        return
     if found:
         new["metadata"]["managedFields"] = ownership.write_managers(found)
 
@@ -139,14 +157,14 @@ def create(api: "FakeApi", request: Request, target: Target, obj: Object) -> Sto
     if kind.namespaced and metadata.get("namespace", target.namespace) != target.namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
     if metadata.get("resourceVersion"):
-        raise Refusal(500, "InternalError", "resourceVersion should not be set on objects to be created")
+        raise Refusal(500, "", "resourceVersion should not be set on objects to be created")
     if "name" not in metadata and metadata.get("generateName"):
         metadata["name"] = metadata["generateName"] + api.suffix()
     api.require_namespace(target)
     if kind.status:
         obj.pop("status", None)
-        if kind.kind in rules.FIRST_STATUS and not kind.custom:
-            obj["status"] = copied(rules.FIRST_STATUS[kind.kind])
+        if kind.kind in defaults.FIRST_STATUS and not kind.custom:
+            obj["status"] = copied(defaults.FIRST_STATUS[kind.kind])
     fresh: Object = {key: value for key, value in metadata.items() if key not in OWN_META}
     if kind.namespaced:
         fresh["namespace"] = target.namespace
@@ -154,8 +172,8 @@ def create(api: "FakeApi", request: Request, target: Target, obj: Object) -> Sto
     if kind.generation:
         fresh["generation"] = 1
     obj["metadata"] = fresh
-    if kind.kind == "Job" and not kind.custom and isinstance(obj.get("spec"), dict):
-        rules.own_pods(obj)
+    if not kind.custom:
+        complete_builtin(api, kind, obj)
     if not fresh.get("name"):
         text = "Required value: name or generateName is required"
         raise invalid(kind.kind, kind.group, "", [Complaint("FieldValueRequired", "metadata.name", text)])
@@ -163,13 +181,33 @@ def create(api: "FakeApi", request: Request, target: Target, obj: Object) -> Sto
     return api.insert(target, obj, request)
 
 
+def complete_builtin(api: "FakeApi", kind: Kind, obj: Object) -> None:
+    """What the server adds to new objects of some built-in kinds."""
+    if kind.kind == "Job":
+        defaults.own_pods(obj)
+    elif kind.kind == "Service":
+        defaults.place_service(obj, api.address)
+    elif kind.kind == "PersistentVolumeClaim":
+        finalizers = obj["metadata"].setdefault("finalizers", [])
+        if PROTECTION not in finalizers:
+            finalizers.append(PROTECTION)
+
+
+PROTECTION = "kubernetes.io/pvc-protection"
+
+
+def nothing(kind: Kind) -> Object:
+    """An object of which nothing was said, to compare a new one with."""
+    empty = {} if kind.custom else copied(defaults.EMPTY.get(kind.kind, {}))
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {}, **empty}
+
+
 def create_from_body(api: "FakeApi", request: Request, target: Target) -> Stored:
     """POST."""
-    obj = normalise(target.kind, decode(request.body, "the body"), strict=request.strict, address=api.address)
-    empty = {"apiVersion": target.kind.api_version, "kind": target.kind.kind, "metadata": {}}
+    obj = normalise(target.kind, decode(request.body, "the body"), strict=request.strict)
     if target.kind.status:
         obj.pop("status", None)
-    own_by_update(api, request, target, empty, obj)
+    own_by_update(api, request, target, nothing(target.kind), obj)
     return create(api, request, target, obj)
 
 
@@ -201,13 +239,16 @@ def through_door(target: Target, old: Object, new: Object) -> Object:
     return result
 
 
-def keep_identity(target: Target, old: Object, new: Object) -> None:
+def keep_identity(target: Target, old: Object, new: Object, *, applied: bool = False) -> None:
     """Refuses another uid or a stale resourceVersion; puts back what only the server sets."""
     kind, name = target.kind, old["metadata"]["name"]
     metadata, before = new["metadata"], old["metadata"]
     wanted = metadata.get("uid")
-    if wanted and wanted != before["uid"]:
-        why = f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {before['uid']}"
+    if wanted and wanted != before["uid"] and not applied:
+        place = f"/registry/{kind.group + '/' if kind.custom else ''}{kind.plural}"
+        place += f"/{before['namespace']}/{name}" if kind.namespaced else f"/{name}"
+        why = (f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: "
+               f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {before['uid']}")
         raise conflict(kind.plural, kind.group, name, why)
     version = metadata.get("resourceVersion")
     if version and version != before["resourceVersion"]:
@@ -215,7 +256,7 @@ def keep_identity(target: Target, old: Object, new: Object) -> None:
     for key in OWN_META:
         metadata.pop(key, None)
         if key in before:
-            metadata[key] = before[key]
+            metadata[key] = wanted if key == "uid" and wanted else before[key]
     metadata["resourceVersion"] = before["resourceVersion"]
     metadata["name"] = name
     if kind.namespaced:
@@ -238,12 +279,16 @@ def bump_generation(kind: Kind, old: Object, new: Object) -> None:
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 
-def store_update(api: "FakeApi", request: Request, target: Target, stored: Stored, old: Object, new: Object) -> Stored:
+def store_update(
+    api: "FakeApi", request: Request, target: Target, stored: Stored, old: Object, new: Object, *, restless: bool = False
+) -> Stored:
     """Stores a changed object, unless nothing changed."""
     api.keep_cluster_ip(old, new)
     bump_generation(target.kind, old, new)
     validate(target.kind, new, old)
-    if same(old, new):
+    if target.kind.kind == "PersistentVolumeClaim" and not target.kind.custom and rules.has_grown(old, new):
+        api.require_expansion(target, new)
+    if not restless and same(old, new):
         return api.unchanged(target, stored, request)
     return api.replace(target, stored, new, request)
 
@@ -271,7 +316,7 @@ def ordered(obj: Object) -> Object:
 def replace_from_body(api: "FakeApi", request: Request, target: Target) -> tuple[int, Stored]:
     """PUT."""
     kind = target.kind
-    new = normalise(kind, decode(request.body, "the body"), strict=request.strict, address=api.address)
+    new = normalise(kind, decode(request.body, "the body"), strict=request.strict)
     if new["metadata"].get("name", "") != target.name:
         raise bad_request(f"the name of the object ({new['metadata'].get('name', '')}) does not match the name on the "
                           f"URL ({target.name})")
@@ -279,14 +324,18 @@ def replace_from_body(api: "FakeApi", request: Request, target: Target) -> tuple
     if stored is None:
         if kind.kind in CREATED_BY_PUT and not kind.custom and not target.subresource:
             new["metadata"].pop("resourceVersion", None)
-            own_by_update(api, request, target, {"metadata": {}}, new)
+            own_by_update(api, request, target, nothing(kind), new)
             return 201, create(api, request, target, new)
         raise not_found(kind.plural, kind.group, target.name)
-    if kind.custom and not new["metadata"].get("resourceVersion"):
+    if (kind.custom or kind.kind in UPDATED_BY_VERSION) and not new["metadata"].get("resourceVersion"):
         text = "Invalid value: 0: must be specified for an update"
         complaint = Complaint("FieldValueInvalid", "metadata.resourceVersion", text)
-        raise invalid(kind.kind, kind.group, target.name, [complaint])
+        raise invalid(kind.plural, kind.group, target.name, [complaint])
     return 200, update(api, request, target, stored, new)
+
+
+UPDATED_BY_VERSION = frozenset({"Lease"})
+"""Built-in kinds that a PUT without resourceVersion cannot replace."""
 
 
 def update(api: "FakeApi", request: Request, target: Target, stored: Stored, new: Object) -> Stored:
@@ -319,11 +368,11 @@ def patch(api: "FakeApi", request: Request, target: Target) -> tuple[int, Stored
         try:
             changed = json_patch(live, document)
         except Unpatchable as error:
-            text = f"the server rejected our request due to an error in our request: {error}"
+            text = "the server rejected our request due to an error in our request"
             raise Refusal(422, "Invalid", text, {}) from error
     else:
         raise unsupported(request.content_type, kind.plural, kind.group)
-    new = normalise(kind, changed, strict=request.strict, address=api.address)
+    new = normalise(kind, changed, strict=request.strict)
     if new["metadata"].get("name") != target.name:
         raise bad_request(f"the name of the object ({new['metadata'].get('name', '')}) does not match the name on the "
                           f"URL ({target.name})")
@@ -343,25 +392,30 @@ def apply(api: "FakeApi", request: Request, target: Target) -> tuple[int, Stored
     write = ownership_write(api, request, target)
     try:
         if stored and not managers:
-            empty = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {}}
             before = ownership.Write("before-first-apply", kind.api_version, write.now)
-            managers = ownership.update(kind.node, empty, live, {}, before)
+            managers = ownership.update(kind.node, nothing(kind), live, {}, before)
         merged, managers, _ = ownership.apply(kind.node, live, wanted, managers, write)
     except ownership.Conflicts as error:
         raise Refusal(409, "Conflict", error.text(), {"causes": error.causes()}) from error
     except Untypable as error:
-        raise bad_request(f"failed to create typed patch object ({target.namespace}/{target.name}; "
-                          f"{kind.api_version}, Kind={kind.kind}): {error}") from error
-    new = normalise(kind, merged, strict=False, address=api.address)
+        raise untyped(f"failed to merge config: {error}") from error
+    # Of custom objects, the server takes an empty map or list of metadata for a change, each time it is applied.
+    restless = kind.custom and any(merged["metadata"].get(part) in ({}, []) for part in EMPTIED)
+    new = normalise(kind, merged, strict=False, applied=True)
     if managers:
         new["metadata"]["managedFields"] = ownership.write_managers(managers)
     if stored is None:
         if target.subresource:
             raise not_found(kind.plural, kind.group, target.name)
+        new["metadata"].pop("resourceVersion", None)
         return 201, create(api, request, target, new)
     old = stored.decode()
-    keep_identity(target, old, new)
-    return 200, store_update(api, request, target, stored, old, ordered(through_door(target, old, new)))
+    keep_identity(target, old, new, applied=True)
+    new = ordered(through_door(target, old, new))
+    return 200, store_update(api, request, target, stored, old, new, restless=restless and not target.subresource)
+
+
+EMPTIED = ("labels", "annotations", "finalizers", "ownerReferences")
 
 
 def read_intent(request: Request, target: Target) -> Object:
@@ -372,22 +426,27 @@ def read_intent(request: Request, target: Target) -> Object:
         complaint = Complaint("FieldValueRequired", "fieldManager", text)
         raise invalid("PatchOptions", "meta.k8s.io", "", [complaint])
     wanted = decode(request.body, "the patch")
-    if not isinstance(wanted, dict) or not wanted.get("apiVersion") or not wanted.get("kind"):
-        raise bad_request("apiVersion and kind must be set in an apply patch")
-    if (wanted["apiVersion"], wanted["kind"]) != (kind.api_version, kind.kind):
-        raise bad_request(f"Incorrect version specified in apply patch. Specified patch version: "
-                          f"{wanted['apiVersion']}, expected: {kind.api_version}")
-    unknown: list[str] = []
-    pruned: Object = prune(kind.node, wanted, "", unknown)
-    if unknown and (request.strict or not kind.custom):
-        raise bad_request(f"failed to create typed patch object ({target.namespace}/{target.name}; "
-                          f"{kind.api_version}, Kind={kind.kind}): .{unknown[0]}: field not declared in schema")
-    return pruned
+    if not isinstance(wanted, dict):
+        raise bad_request("error decoding YAML: the patch is not an object")
+    named = f"{slashed(str(wanted.get('apiVersion') or '/'))}, Kind={wanted.get('kind') or ''}"
+    if (wanted.get("apiVersion"), wanted.get("kind")) != (kind.api_version, kind.kind):
+        raise bad_request(f"invalid object type: {named}")
+    if found := misfits(kind.node, wanted):
+        text = found[0] if len(found) == 1 else "errors:\n" + "".join(f"  {line}\n" for line in sorted(found))
+        place = f"{(wanted.get('metadata') or {}).get('namespace') or ''}/{target.name}"
+        raise untyped(f"failed to create typed patch object ({place}; {named}): {text}")
+    wanted["metadata"] = wanted.get("metadata") or {}
+    return wanted
+
+
+def slashed(api_version: str) -> str:
+    """How Go prints a version without a group."""
+    return api_version if "/" in api_version else f"/{api_version}"
 
 
 def check_intent(target: Target, wanted: Object, live: Object | None) -> None:
     """Refuses an apply that names another object than the URL."""
-    metadata = wanted.setdefault("metadata", {}) or {}
+    metadata = wanted["metadata"]
     if metadata.get("managedFields") is not None:
         raise bad_request("metadata.managedFields must be nil")
     if metadata.get("name", target.name) != target.name:
@@ -403,4 +462,4 @@ def check_intent(target: Target, wanted: Object, live: Object | None) -> None:
         metadata["namespace"] = target.namespace
 
 
-__all__ = ["about", "create_from_body", "decode", "patch", "replace_from_body", "DECODE"]
+__all__ = ["create_from_body", "decode", "patch", "replace_from_body"]

@@ -1,0 +1,115 @@
+"""Kinds that only tests have: one with a status door, one without, one for the whole cluster."""
+
+from typing import Any
+
+GROUP = "test.libre.sh"
+WIDGETS = f"/apis/{GROUP}/v1/namespaces/{{ns}}/widgets"
+PLAINS = f"/apis/{GROUP}/v1/namespaces/{{ns}}/plains"
+GLOBES = f"/apis/{GROUP}/v1/globes"
+
+CONDITION: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "status"],
+    "properties": {
+        "type": {"type": "string"},
+        "status": {"type": "string", "enum": ["True", "False", "Unknown"]},
+        "reason": {"type": "string"},
+        "message": {"type": "string"},
+    },
+}
+SPEC: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "host": {"type": "string", "pattern": "^[a-z.]+$", "maxLength": 20},
+        "size": {"type": "integer", "minimum": 1, "maximum": 9, "default": 3},
+        "mode": {"type": "string", "enum": ["Single", "Double"]},
+        "on": {"type": "boolean"},
+        "port": {"x-kubernetes-int-or-string": True},
+        "parent": {
+            "type": "object",
+            "properties": {"child": {"type": "string"}, "grown": {"type": "integer", "default": 18},
+                           "other": {"type": "string"}},
+        },
+        "tags": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
+        "plain": {"type": "array", "items": {"type": "string"}, "maxItems": 3},
+        "items": {
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+            "items": {
+                "type": "object",
+                "required": ["name"],
+                "properties": {"name": {"type": "string"}, "value": {"type": "string"}, "more": {"type": "string"},
+                               "deep": {"type": "object", "additionalProperties": {"type": "string"}}},
+            },
+        },
+        "ports": {
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["port", "protocol"],
+            "items": {
+                "type": "object",
+                "required": ["port"],
+                "properties": {"port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"},
+                               "title": {"type": "string"}},
+            },
+        },
+        "map": {"type": "object", "additionalProperties": {"type": "string"}},
+        "ref": {
+            "type": "object",
+            "x-kubernetes-map-type": "atomic",
+            "properties": {"name": {"type": "string"}, "key": {"type": "string"}},
+        },
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        "maybe": {"type": "string", "nullable": True},
+    },
+}
+STATUS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "phase": {"type": "string"},
+        "observedGeneration": {"type": "integer"},
+        "conditions": {
+            "type": "array", "items": CONDITION, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
+        },
+    },
+}
+
+
+def crd(kind: str, *, scope: str = "Namespaced", status: bool = True) -> dict[str, Any]:
+    """A CustomResourceDefinition."""
+    plural = f"{kind.lower()}s"
+    schema = {"type": "object", "properties": {"spec": SPEC, "status": STATUS}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": scope,
+            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
+            "versions": [
+                {
+                    "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema},
+                    **({"subresources": {"status": {}}} if status else {}),
+                }
+            ],
+        },
+    }
+
+
+CRDS = (crd("Widget"), crd("Plain", status=False), crd("Globe", scope="Cluster"))
+
+
+def widget(name: str = "w", metadata: dict[str, Any] | None = None, kind: str = "Widget", **spec: Any) -> dict[str, Any]:
+    """An object of one of these kinds."""
+    status = spec.pop("status", None)
+    made: dict[str, Any] = {
+        "apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": name, **(metadata or {})}, "spec": spec,
+    }
+    return {**made, "status": status} if status is not None else made
+
+
+def config(name: str = "c", metadata: dict[str, Any] | None = None, **data: str) -> dict[str, Any]:
+    """A ConfigMap."""
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **(metadata or {})}, "data": data}
