@@ -27,12 +27,12 @@ def is_unified(mounts: str) -> bool:
     return any(line.split()[1:3] == [str(ROOT), "cgroup2"] for line in mounts.splitlines())
 
 
-def find_hierarchies(mounts: str) -> tuple[Path, ...]:
+def find_hierarchies(mounts: str, kinds: tuple[str, ...] = ("cgroup",)) -> tuple[Path, ...]:
     """Every cgroup v1 hierarchy that is mounted where everybody expects it."""
     found = []
     for line in mounts.splitlines():
         _, target, kind, *_ = line.split()
-        if kind == "cgroup" and Path(target).parent == ROOT:
+        if kind in kinds and Path(target).parent == ROOT:
             found.append(Path(target))
     return tuple(sorted(set(found)))
 
@@ -113,7 +113,8 @@ def _levels(hierarchy: Path, node: Node) -> list[Path]:
 def remove(node: Node) -> None:
     """Remove a dead node's folders, and those above it that hold nothing else."""
     mounts = _mounts()
-    for hierarchy in (ROOT,) if is_unified(mounts) else find_hierarchies(mounts):
+    # On a hybrid machine the container runtime makes folders in the v2 tree too, though it controls nothing there.
+    for hierarchy in (ROOT,) if is_unified(mounts) else find_hierarchies(mounts, ("cgroup", "cgroup2")):
         top = hierarchy / node.cgroup
         for folder, _, _ in os.walk(top, topdown=False):
             _remove_folder(Path(folder))

@@ -156,6 +156,9 @@ def build_kubelet(node: Node, machine_memory: int) -> dict[str, Any]:
         "resolvConf": str(node.folder / "resolv.conf"),
         "clusterDNS": [str(node.cluster.dns_service)],
         "clusterDomain": CLUSTER_DOMAIN,
+        # Four signs of life within the time after which the control plane gives a node up.
+        "nodeLeaseDurationSeconds": 20,
+        "nodeStatusUpdateFrequency": "3s",
         # Images come from this machine, not from a registry: one that was removed could not be fetched again.
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
