@@ -60,10 +60,11 @@ class Target:
 
     def access(self) -> auth.Access:
         """The API server this leads to."""
+        path = self.path
         try:
-            return auth.find_access(self.path, self.context)
+            return auth.find_access(path, self.context)
         except LibreshError as error:
-            if error.reference != "no-kubeconfig" or self.kubeconfig or self.local:
+            if error.reference != "no-kubeconfig" or path:
                 raise
             raise LibreshError(
                 "no-cluster",
