@@ -79,7 +79,7 @@ def container() -> Iterator[Callable[[str], Running]]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_for_port(port: int, seconds: float = 30) -> None:
+def wait_for_port(port: int, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
