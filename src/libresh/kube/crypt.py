@@ -10,6 +10,8 @@ import secrets
 ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ROUNDS = 5000
 LEAST_ROUNDS, MOST_ROUNDS = 1000, 999_999_999
+MOST_CHECKED = 200_000
+"""A stored hash that asks for more rounds than this is not checked: it would stop everything else."""
 SALT = 16
 
 
@@ -84,7 +86,7 @@ def fits(password: str, hashed: str) -> bool:
     rounds = None
     if len(parts) == 5:
         name, _, count = parts[2].partition("=")
-        if name != "rounds" or not count.isdigit() or int(count) > 200_000:
+        if name != "rounds" or not (count.isascii() and count.isdigit()) or int(count) > MOST_CHECKED:
             return False
         rounds = int(count)
-    return hmac.compare_digest(sha512_crypt(password, parts[-2], rounds), hashed)
+    return hmac.compare_digest(sha512_crypt(password, parts[-2], rounds).encode(), hashed.encode())

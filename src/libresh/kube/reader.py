@@ -55,7 +55,9 @@ class PassReader:
         return self.cluster.cache(kind)
 
     def _note(self, kind: str, namespace: str, name: str, entry: Entry | None) -> None:
-        # Children of our own bring us back through their owner reference: they need no record.
+        # The object itself and its children bring us back anyway: they need no record.
+        if (kind, namespace, name) == self.key:
+            return
         if entry is None or owner_uid(entry.meta) != self.uid:
             self.tokens.append((kind, namespace, name))
 

@@ -95,6 +95,8 @@ class Queue(Generic[K]):
         if self._closed:
             return
         when = self.clock() + delay
+        if self._due.get(key) == when:
+            return
         self._due[key] = when
         heapq.heappush(self._heap, (when, next(self._count), key))
         if len(self._heap) > 2 * len(self._due) + SLACK:
