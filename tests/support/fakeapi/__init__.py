@@ -11,5 +11,6 @@ from .errors import Refusal
 from .faults import Broken, Fault
 from .request import Answer, Request, Write
 from .server import Server
+from .workloads import Workloads
 
-__all__ = ["Answer", "Broken", "FakeApi", "Fault", "Refusal", "Request", "Server", "Write"]
+__all__ = ["Answer", "Broken", "FakeApi", "Fault", "Refusal", "Request", "Server", "Workloads", "Write"]

@@ -4,7 +4,8 @@ import asyncio
 import random
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -59,6 +60,8 @@ class FakeApi:
         self.kinds: dict[tuple[str, str], Kind] = {}
         self.tables: dict[tuple[str, str], Table] = {}
         self.deletion = Deletion(self)
+        self.controllers: list[Callable[[], None]] = []
+        """What `settle` runs besides garbage collection, for example Workloads."""
         self.random = random.Random(seed)
         self.addresses = 0
         for kind in builtin_kinds():
@@ -155,9 +158,37 @@ class FakeApi:
         return reads_decode(answer.body)
 
     async def settle(self) -> bool:
-        """Lets garbage collection and namespace deletion run until nothing is left to do. Whether anything was."""
+        """Lets garbage collection, namespace deletion and controllers run until nothing is left to do.
+
+        Returns whether anything was. Nothing of it happens by itself, unless inside `live`.
+        """
         await asyncio.sleep(0)
-        return self.deletion.settle()
+        first = self.rv
+        while True:
+            before = self.rv
+            self.deletion.settle()
+            for step in self.controllers:
+                step()
+            if self.rv == before:
+                return self.rv != first
+
+    @asynccontextmanager
+    async def live(self, every: float = 0.01) -> AsyncIterator[None]:
+        """Settles again and again in the background, as controllers in a cluster would."""
+
+        async def run() -> None:
+            while True:
+                await self.settle()
+                await asyncio.sleep(every)
+
+        task = asyncio.create_task(run())
+        try:
+            yield
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
 
     # --- time and history --------------------------------------------------------------------------------------
 

@@ -49,11 +49,6 @@ def default_container(container: Object) -> None:
         reference = (variable.get("valueFrom") or {}).get("fieldRef")
         if isinstance(reference, dict):
             reference.setdefault("apiVersion", "v1")
-    resources = container["resources"]
-    if isinstance(resources, dict) and resources.get("limits"):
-        requests = resources.setdefault("requests", {})
-        for name, amount in resources["limits"].items():
-            requests.setdefault(name, amount)
 
 
 def default_probe(probe: Object) -> None:

@@ -124,6 +124,10 @@ def check_pods(kind: Kind, obj: Object) -> list[Complaint]:
         spec, ("template", "spec", "containers")
     ):
         found.append(Complaint("FieldValueRequired", "spec.template.spec.containers", "Required value"))
+    strategy = spec.get("strategy") or {}
+    if kind.kind == "Deployment" and strategy.get("type") == "Recreate" and strategy.get("rollingUpdate"):
+        text = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
+        found.append(Complaint("FieldValueForbidden", "spec.strategy.rollingUpdate", text))
     ports = spec.get("ports") or ()
     if kind.kind == "Service" and len(ports) > 1:
         for index, port in enumerate(ports):

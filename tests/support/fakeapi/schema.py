@@ -161,6 +161,25 @@ def drop_nulls(value: Any) -> Any:
     return value
 
 
+def drop_empties(node: Node | None, value: Any) -> Any:
+    """A built-in object without empty lists and free maps, as typed objects are written. Empty parts of a fixed shape
+    stay (`emptyDir: {}`), and so does what is required."""
+    if node is None or node.form not in (MAP, LIST):
+        return value
+    if isinstance(value, dict) and node.form == MAP:
+        required = node.raw.get("required", ())
+        kept = {}
+        for name, part in value.items():
+            child = node.child(name)
+            loose = child is not None and (child.form == LIST or (child.form == MAP and not child.fields))
+            if part or not loose or name in required or part is None:
+                kept[name] = drop_empties(child, part)
+        return kept
+    if isinstance(value, list) and node.form == LIST:
+        return [drop_empties(node.element, part) for part in value]
+    return value
+
+
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "object": (dict,), "array": (list,),
 }
@@ -301,4 +320,4 @@ def check_number(schema: Mapping[str, Any], value: float) -> list[str]:
 
 
 __all__ = ["ANY", "DEDUCED", "LIST", "MAP", "SCALAR", "UNTYPED", "Complaint", "Node", "Reader", "check", "copied",
-           "drop_nulls", "fill_defaults", "prune"]
+           "drop_empties", "drop_nulls", "fill_defaults", "prune"]

@@ -26,12 +26,14 @@ META = msgspec.json.Decoder(MetaOnly).decode
 class Stored:
     """One object as of one write. Never changed: a write puts another in its place."""
 
-    __slots__ = ("key", "labels", "name", "namespace", "owners", "raw", "rv", "uid")
+    __slots__ = ("key", "labels", "name", "namespace", "owners", "raw", "restless", "rv", "uid")
 
     def __init__(self, key: str, obj: dict[str, Any], rv: int) -> None:
         metadata = obj["metadata"]
         self.key = key
         self.rv = rv
+        self.restless = False
+        """Stored with an empty part that reading leaves out: the next write stores even if it changes nothing."""
         self.raw: bytes = ENCODE(obj)
         self.name: str = metadata["name"]
         self.namespace: str = metadata.get("namespace", "")
