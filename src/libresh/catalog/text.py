@@ -2,16 +2,18 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from libresh.plan.actions import SecretKey, Template
 
-Leaf = str | int | float | bool | None
-PLACEHOLDER = "${%s}"
+PLAIN = re.compile(r"[A-Za-z/_][A-Za-z0-9_./@-]*(?:://?[A-Za-z0-9_./@-]+)?")
+"""Text that means itself in YAML without quotes, but for the words below."""
+WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
+UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What JSON may hold and YAML may not."""
+NAME = re.compile(r"[^A-Za-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -22,49 +24,12 @@ class Hidden:
     number: bool = False
 
 
-class Writer(yaml.SafeDumper):
-    """Writes YAML without anchors, indenting lists, and `Slot`s bare."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        super().increase_indent(flow, False)
-
-
-class Slot(str):
-    """A place in the text where a quoted value will be put."""
-
-
-class NumberSlot(Slot):
-    """The same, for a number: the quotes are undone by a YAML tag."""
-
-
-def represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    """Plain text, in which `${` must not begin a placeholder. Text of several lines reads best as a block."""
-    safe = text.replace("${", "$${")
-    return dumper.represent_scalar("tag:yaml.org,2002:str", safe, style="|" if "\n" in safe else None)
-
-
-def represent_slot(dumper: yaml.SafeDumper, slot: Slot) -> yaml.Node:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", str(slot))
-
-
-Writer.add_representer(str, represent_text)
-Writer.add_representer(Slot, represent_slot)
-Writer.add_representer(NumberSlot, represent_slot)
-
-NUMBER_MARK = "libresh-number:"
-NUMBER = re.compile(rf"'?{NUMBER_MARK}(\$\{{[A-Za-z0-9_]+\}})'?")
-
-
 def build_yaml(data: Mapping[str, Any], head: str = "") -> Template:
-    """A YAML file with its secrets left open."""
-    values: dict[str, str | SecretKey] = {}
-    text = yaml.dump(open_slots(data, (), values), Dumper=Writer, sort_keys=False, width=10**6, allow_unicode=True)
-    text = NUMBER.sub(r"!!int \1", text)
-    comment = "".join(f"# {line}\n" for line in head.replace("${", "$${").splitlines())
-    return Template(comment + text, values, quote="yaml")
+    """A YAML file with its secrets left open. `head` is a comment at its top."""
+    writer = Writer()
+    comment = [f"# {line}" for line in unplaced(head).splitlines()]
+    text = "\n".join([*comment, *writer.mapping(data, "", "")])
+    return Template(text + "\n", writer.values, quote="yaml")
 
 
 def build_json(data: Mapping[str, Any]) -> str:
@@ -72,16 +37,54 @@ def build_json(data: Mapping[str, Any]) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def open_slots(data: Any, path: tuple[str, ...], values: dict[str, str | SecretKey]) -> Any:
-    """The same data with each `Hidden` leaf turned into a named slot, noted in `values`."""
-    match data:
-        case Hidden(source=source, number=number):
-            name = "_".join(re.sub(r"[^A-Za-z0-9]", "_", step) for step in path)
-            values[name] = source
-            return NumberSlot(NUMBER_MARK + PLACEHOLDER % name) if number else Slot(PLACEHOLDER % name)
-        case Mapping():
-            return {key: open_slots(value, (*path, str(key)), values) for key, value in data.items()}
-        case list() | tuple():
-            return [open_slots(value, (*path, str(index)), values) for index, value in enumerate(data)]
-        case _:
-            return data
+def unplaced(text: str) -> str:
+    """Text in which no `${` begins a place."""
+    return text.replace("${", "$${")
+
+
+class Writer:
+    """Writes YAML in block style. (PyYAML's own writer takes a hundred times as long, for every pass of every object.)"""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str | SecretKey] = {}
+
+    def mapping(self, data: Mapping[str, Any], indent: str, path: str) -> Iterator[str]:
+        for key, value in data.items():
+            yield from self.entry(f"{indent}{scalar(key)}:", value, indent + "  ", f"{path}_{key}" if path else key)
+
+    def sequence(self, data: Sequence[Any], indent: str, path: str) -> Iterator[str]:
+        for index, value in enumerate(data):
+            inner = list(self.entry("", value, indent + "  ", f"{path}_{index}"))
+            first = inner[0].strip() or inner[1].strip()
+            yield f"{indent}- {first}"
+            yield from inner[1 if inner[0].strip() else 2 :]
+
+    def entry(self, lead: str, value: Any, indent: str, path: str) -> Iterator[str]:
+        """What follows a key or a dash."""
+        match value:
+            case Mapping() if value:
+                yield lead
+                yield from self.mapping(value, indent, path)
+            case list() | tuple() if value:
+                yield lead
+                yield from self.sequence(value, indent, path)
+            case Hidden():
+                yield f"{lead} {self.place(value, path)}"
+            case _:
+                yield f"{lead} {scalar(value)}"
+
+    def place(self, hidden: Hidden, path: str) -> str:
+        """Where a value is filled in; it comes quoted, which a tag undoes for numbers."""
+        name = NAME.sub("_", path)
+        self.values[name] = hidden.source
+        return f"!!int ${{{name}}}" if hidden.number else f"${{{name}}}"
+
+
+def scalar(value: Any) -> str:
+    """A leaf, or an empty collection, as YAML (of which JSON is a part)."""
+    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in WORDS:
+        return value
+    if isinstance(value, str | int | bool | None) or value in ({}, [], ()):
+        quoted = UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+        return unplaced(quoted)
+    raise TypeError(f"{value!r} cannot be written as YAML")

@@ -62,6 +62,10 @@ def fresh_value(wish: Random) -> bytes:
     raise LibreshError("secret-form", f"There is no form of secret called {wish.form}")
 
 
+UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""What JSON may hold and YAML may not."""
+
+
 def quoted(value: str, style: str) -> str:
     """A value made safe for the place it stands in."""
     match style:
@@ -70,7 +74,7 @@ def quoted(value: str, style: str) -> str:
         case "url":
             return quote(value, safe="")
         case "yaml":
-            return msgspec.json.encode(value).decode()
+            return UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", msgspec.json.encode(value).decode())
         case "pgpass":
             return value.replace("\\", "\\\\").replace(":", "\\:")
     raise LibreshError("secret-quote", f"There is no way of quoting called {style}")
