@@ -91,8 +91,8 @@ def test_what_the_server_adds_is_no_drift(wish: dict[str, Any]) -> None:
     assert difference(wish, grown(wish)) is None
 
 
-@given(MAPS, st.sampled_from(["x", 99, ["x"], {"x": 1}]))
+@given(MAPS, st.sampled_from(["x", 99, ["x"]]))
 def test_a_changed_field_is_drift(wish: dict[str, Any], other: Any) -> None:
     live = grown(wish)
     for key in wish:
-        assert difference(wish, {**live, key: other}) is not None or wish[key] in (None, {}, other)
+        assert difference(wish, {**live, key: other}) is not None or wish[key] in (None, other)

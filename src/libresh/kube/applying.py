@@ -9,7 +9,7 @@ import msgspec
 
 from libresh.api.meta import ObjectMeta
 from libresh.errors import Conflict, LibreshError
-from libresh.kube.cache import Key
+from libresh.kube.cache import Cache, Key
 from libresh.kube.cluster import Cluster
 from libresh.kube.compare import Difference, difference
 from libresh.kube.errors import NotFound, NotOurs, Pending
@@ -102,7 +102,7 @@ class Performer:
                 entry = await self.cluster.whole(kind, entry)
                 found = difference(wish, cache.shape.value(entry))
                 if found is None or self._tolerated.get((kind, *entry.key)) == signature(wanted, found):
-                    self._verified(entry, wanted)
+                    self._verified(cache, entry, wanted)
                     return False
                 log.info("%s drifted at %s: applying again", ref, found[0])
         await self._send(wish, ref, wanted)
@@ -130,11 +130,13 @@ class Performer:
             self._tolerated[key] = signature(wanted, found)
         else:
             self._tolerated.pop(key, None)
-        self._verified(entry, wanted)
+        self._verified(cache, entry, wanted)
 
-    def _verified(self, entry: Entry, wanted: str) -> None:
-        """This version fulfils the wish; where nobody reads bodies, it need not be kept."""
+    def _verified(self, cache: Cache, entry: Entry, wanted: str) -> None:
+        """This version fulfils the wish; where nobody reads bodies, the body need not be kept."""
         entry.verified = wanted
+        if not cache.keep_bodies:
+            entry.body = None
 
     async def _check_absent(self, ref: Ref, owner: Owner) -> None:
         """What our caches do not hold may exist all the same, made by somebody else."""

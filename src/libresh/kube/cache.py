@@ -75,6 +75,8 @@ class Cache:
         """Whether bodies stay after they were compared. Set as soon as somebody reads them."""
         self.trim: Callable[[Entry], Entry] | None = None
         self.size = 0
+        self.latest = 0
+        """The highest version ever seen."""
         self._spaces: dict[str, dict[str, Entry]] = {}
         self._owned: dict[str, set[tuple[str, str]]] = {}
         self._gone: set[str] = set()
@@ -128,6 +130,8 @@ class Cache:
             return False
         if self.trim is not None:
             entry = self.trim(entry)
+        if entry.version > self.latest:
+            self.latest = entry.version
         space[meta.name] = entry
         self._reindex(old, entry)
         self.listener(self.kind, old, entry, source)
@@ -155,6 +159,14 @@ class Cache:
         """We deleted this object and it is gone: events of it that are still on their way are ignored."""
         self._gone.add(entry.meta.uid)
         self.drop(entry.meta.namespace, entry.meta.name, entry.version, source)
+
+    def rewind(self) -> None:
+        """The server's past was replaced (its store was restored from a backup): what it says now is newer."""
+        for entry in self.entries():
+            entry.version = 0
+            entry.verified = ""
+        self._gone.clear()
+        self.latest = 0
 
     def settle(self, listed: set[tuple[str, str]], version: int) -> None:
         """After a list: forgets what it no longer shows, unless that was written after the list's moment."""

@@ -77,6 +77,7 @@ class Cluster:
         whole = type is not None or not wish.managed
         shape = Shape(self.kinds[kind], type, metadata=wish.metadata and type is None)
         cache = Cache(kind, shape, selector="" if whole else OURS, listener=self._changed)
+        cache.keep_bodies = type is not None or kind == "Secret" or not wish.writes
         self.caches[kind] = cache
         built_in = "." not in shape.info.group or shape.info.group.endswith(".k8s.io")
         self.informers[kind] = Informer(self.client, cache, optional=type is None and not built_in)
@@ -129,7 +130,6 @@ class Cluster:
         cache = self.cache(kind)
         if cache.shape.metadata:
             return entry
-        cache.keep_bodies = True
         body = await self.client.read(kind, entry.meta.name, entry.meta.namespace)
         if body is None:
             return entry

@@ -22,6 +22,8 @@ SILENCE = 90.0
 """A watch without a byte for this long is dead: bookmarks come about every minute."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 ABSENT_PAUSE = 30.0
+BEHIND = 5
+"""How many lists may show the past before we believe that it is the present."""
 HEALTHY_WATCH = 5.0
 """A watch that lasted this long proves that all is well again."""
 
@@ -55,6 +57,7 @@ class Informer:
         self.synced = asyncio.Event()
         self._sleep = sleep
         self._failures = 0
+        self._behind = 0
 
     @property
     def age(self) -> float:
@@ -126,6 +129,7 @@ class Informer:
         listed: set[tuple[str, str]] = set()
         version = ""
         entries = cache.shape.entries
+        floor = cache.latest
         async for page, head in self.client.pages(
             cache.shape.info,
             self.namespace,
@@ -133,17 +137,29 @@ class Informer:
             fields=self.fields,
             metadata=cache.shape.metadata,
         ):
+            if not version and version_of(head.resource_version) < floor:
+                self._went_back(head.resource_version)
             for entry in entries(page):
                 listed.add(entry.key)
                 cache.put(entry)
             version = head.resource_version or version
             self.seen_at = time.monotonic()
             await asyncio.sleep(0)
+        self._behind = 0
         cache.settle(listed, version_of(version))
         self.version = version
         self.lists += 1
         self.problem = ""
         self.synced.set()
+
+    def _went_back(self, version: str) -> None:
+        """A list shows an older moment than we have seen. A server that is behind catches up; if it does not, its
+        store was restored from a backup, and what it says is the truth."""
+        self._behind += 1
+        if self._behind <= BEHIND:
+            raise Unavailable("api-behind", f"The API server is behind: it lists {self.cache.kind} as of {version}")
+        log.warning("the API server's history was replaced: taking %s as it is at version %s", self.cache.kind, version)
+        self.cache.rewind()
 
     async def watch(self) -> None:
         """Follows the changes since `version` until the API server ends the watch."""

@@ -13,6 +13,9 @@ from libresh.plan.actions import Object, Ref
 OWNER_UID = "libre.sh/owner-uid"
 """Label of children that cannot have an owner reference (other namespaces, cluster-scoped): the owner's uid."""
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation of kubectl: the whole object once more. It is not kept."""
+
 NOTHING = msgspec.Raw(b"")
 HEADS = ("apiVersion", "kind", "metadata")
 
@@ -125,10 +128,13 @@ class Shape:
             # Joining copies: a Raw would keep the whole page alive.
             spec, status = bytes(item.spec) or b"null", bytes(item.status) or b"null"
             body = b'{"spec":%b,"status":%b}' % (spec, status)
+        if meta.annotations:
+            meta.annotations.pop(LAST_APPLIED, None)
         return Entry(meta, body, version_of(meta.resource_version))
 
     def _from_any(self, item: dict[str, msgspec.Raw]) -> Entry:
         meta = META.decode(item["metadata"])
+        meta.annotations.pop(LAST_APPLIED, None)
         for head in HEADS:
             item.pop(head, None)
         return Entry(meta, ENCODER.encode(item), version_of(meta.resource_version))

@@ -24,6 +24,8 @@ BACKLOG = 1000
 BURST = 10
 REFILL = 60.0
 """Seconds until an object that used up its burst may have one more event."""
+BURST_OF_ALL, REFILL_OF_ALL = 100, 0.1
+"""The same for all objects together: ten thousand new objects are one story, not ten thousand."""
 SERIES = 600.0
 """Seconds within which the same event is counted instead of made anew."""
 REMEMBERED = 4096
@@ -52,10 +54,21 @@ class Sent:
 
 @dataclass(slots=True)
 class Budget:
-    """How many more events an object may have."""
+    """How many more events there may be."""
 
+    burst: int
+    refill: float
     left: float
     at: float
+
+    def take(self, now: float) -> bool:
+        """Whether there may be one more."""
+        self.left = min(self.burst, self.left + (now - self.at) / self.refill)
+        self.at = now
+        if self.left < 1:
+            return False
+        self.left -= 1
+        return True
 
 
 def worth_telling(before: Iterable[Condition], after: Iterable[Condition]) -> list[Condition]:
@@ -85,6 +98,7 @@ class Recorder:
         self._wake = asyncio.Event()
         self._sent: dict[tuple[str, str, str, str], Sent] = {}
         self._budgets: dict[str, Budget] = {}
+        self._all = Budget(BURST_OF_ALL, REFILL_OF_ALL, BURST_OF_ALL, clock())
 
     def record(self, obj: Resource, changed: Iterable[Condition], now: datetime) -> None:
         """Notes what changed about an object."""
@@ -107,15 +121,12 @@ class Recorder:
 
     def _allowed(self, uid: str) -> bool:
         now = self.clock()
-        budget = self._budgets.setdefault(uid, Budget(BURST, now))
-        budget.left = min(BURST, budget.left + (now - budget.at) / REFILL)
-        budget.at = now
         if len(self._budgets) > REMEMBERED:
-            self._budgets = {key: item for key, item in self._budgets.items() if item.left < BURST - 1}
-        if budget.left < 1:
-            return False
-        budget.left -= 1
-        return True
+            self._budgets = {key: each for key, each in self._budgets.items() if now - each.at < BURST * REFILL}
+        budget = self._budgets.get(uid)
+        if budget is None:
+            budget = self._budgets[uid] = Budget(BURST, REFILL, BURST, now)
+        return budget.take(now) and self._all.take(now)
 
     async def run(self) -> None:
         """Sends notes for ever."""

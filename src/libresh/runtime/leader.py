@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from libresh.errors import Conflict, LibreshError, Unavailable
+from libresh.errors import Conflict, LibreshError
 from libresh.kube.client import Client
 from libresh.kube.errors import AlreadyExists
 from libresh.plan.actions import Object
@@ -131,10 +131,22 @@ class Leader:
             lease_transitions=self._transitions,
         )
         try:
-            await self.client.replace(self._object(spec))
+            await self._give_up(spec)
             log.info("released the lease")
         except LibreshError as error:
             log.warning("the lease could not be released, it will expire: %s", error)
+
+    async def _give_up(self, spec: Spec) -> None:
+        try:
+            await self.client.replace(self._object(spec))
+        except Conflict:
+            # A renewal that was cancelled may have arrived all the same.
+            body = await self.client.read("Lease", self.name, self.namespace)
+            lease = LEASE.decode(body or b"{}")
+            if lease.spec.holder_identity != self.identity:
+                return
+            self._version = lease.metadata.resource_version
+            await self.client.replace(self._object(spec))
 
     # --- one attempt -----------------------------------------------------------------------------------------
 
@@ -144,10 +156,10 @@ class Leader:
         started = self.clock()
         try:
             taken = await self._try()
-        except Conflict:
-            taken = False
-        except Unavailable as error:
-            log.warning("the lease cannot be reached: %s", error)
+        except LibreshError as error:
+            if not isinstance(error, Conflict):
+                log.warning("the lease cannot be had or renewed: %s", error)
+            # What we held we still hold for a while.
             return self.leading and self.clock() < self.renewed_at + self.renew_within
         if taken:
             # Counted from before the request was sent: the API server cannot have seen it earlier.

@@ -266,6 +266,8 @@ class Loop:
             told = worth_telling(stored.conditions, merged)
             if told:
                 self.recorder.record(run.obj, told, now)
+                for condition in told:
+                    log.info("%s is %s: %s: %s", condition.type, condition.status, condition.reason, condition.message)
 
     def _log(self, run: Pass, result: Result, duration: float) -> None:
         fields: dict[str, Any] = {"result": result.end.value, "writes": result.wrote, "ms": round(duration * 1000, 2)}
