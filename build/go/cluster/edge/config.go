@@ -37,16 +37,16 @@ func caddyConfig(c Config) ([]byte, error) {
 }
 
 func servers(c Config, httpsPort string) object {
-	common := func(listen []string) object {
+	common := func(listen []string, protocols ...string) object {
 		return object{
 			"listen":              listen,
 			"automatic_https":     object{"disable": true},
-			"protocols":           []string{"h1", "h2"},
+			"protocols":           protocols,
 			"read_header_timeout": "30s",
 			"idle_timeout":        "5m",
 		}
 	}
-	secure := common(c.HTTPS)
+	secure := common(c.HTTPS, "h1", "h2")
 	secure["tls_connection_policies"] = []object{{}}
 	secure["routes"] = []object{{"handle": []object{
 		{
@@ -65,7 +65,7 @@ func servers(c Config, httpsPort string) object {
 		if httpsPort != "443" {
 			suffix = ":" + httpsPort
 		}
-		plain := common(c.HTTP)
+		plain := common(c.HTTP, "h1")
 		plain["routes"] = []object{{"handle": []object{{
 			"handler":     "static_response",
 			"status_code": "308",

@@ -2,13 +2,11 @@ package volumes
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -28,7 +26,7 @@ func sizeFor(asked int64) int64 {
 
 // create makes the volume, formatted, and attaches it. It may be called again after any interruption: the name
 // without ".new" is given only to a finished image.
-func (s Store) create(volume Volume, asked int64) (size int64, err error) {
+func (s Store) create(volume Volume, kind string, asked int64) (size int64, err error) {
 	err = s.locked(func() error {
 		if volume.Folder {
 			size = sizeFor(asked)
@@ -36,7 +34,7 @@ func (s Store) create(volume Volume, asked int64) (size int64, err error) {
 		}
 		if size, err = imageSize(volume.Path); errors.Is(err, fs.ErrNotExist) {
 			size = sizeFor(asked)
-			err = format(volume, size)
+			err = errors.Join(format(volume, kind, size), flush(filepath.Dir(volume.Path)))
 		}
 		if err != nil {
 			return err
@@ -47,37 +45,6 @@ func (s Store) create(volume Volume, asked int64) (size int64, err error) {
 		return s.attachOne(volume)
 	})
 	return size, err
-}
-
-func imageSize(path string) (int64, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
-func format(volume Volume, size int64) error {
-	fresh := strings.TrimSuffix(volume.Path, imageSuffix) + unfinished
-	if err := removeIfThere(fresh); err != nil {
-		return err
-	}
-	if err := writeSparse(fresh, size); err != nil {
-		return err
-	}
-	// The file is new and reads as zeros: neither tables nor journal need to be written out, which keeps it sparse.
-	mkfs := exec.Command("mkfs.ext4", "-q", "-F", "-m", "0",
-		"-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard", fresh)
-	if out, err := mkfs.CombinedOutput(); err != nil {
-		return fmt.Errorf("format %s: %w: %s", fresh, err, strings.TrimSpace(string(out)))
-	}
-	if err := flush(fresh); err != nil {
-		return err
-	}
-	if err := os.Rename(fresh, volume.Path); err != nil {
-		return err
-	}
-	return flush(filepath.Dir(volume.Path))
 }
 
 func flush(path string) error {
@@ -191,6 +158,18 @@ func (s Store) remove(volume Volume) error {
 	})
 }
 
+// removeSoon waits a little for the kubelet, which unmounts the device only after the last pod's object is gone.
+func (s Store) removeSoon(ctx context.Context, volume Volume) error {
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		err := s.remove(volume)
+		if !errors.Is(err, errMounted) || time.Now().After(deadline) || ctx.Err() != nil {
+			return err
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // removeFolder moves the folder away first, so that a half-deleted one is never taken for a volume.
 func removeFolder(path string) error {
 	gone := strings.TrimSuffix(path, folderSuffix) + ".deleted"
@@ -227,22 +206,4 @@ func (s Store) resize(volume Volume, asked int64) (size int64, err error) {
 		return grow(device)
 	})
 	return size, err
-}
-
-// everMounted reads from the superblock when the file system was mounted last: never, for an image that was made
-// and not used.
-func everMounted(image string) (bool, error) {
-	file, err := os.Open(image)
-	if err != nil {
-		return false, err
-	}
-	defer file.Close()
-	superblock := make([]byte, 1024)
-	if _, err := file.ReadAt(superblock, 1024); err != nil {
-		return false, fmt.Errorf("%s: %w", image, err)
-	}
-	if binary.LittleEndian.Uint16(superblock[0x38:]) != 0xEF53 {
-		return true, nil // not as we made it: somebody's data
-	}
-	return binary.LittleEndian.Uint32(superblock[0x2C:]) != 0, nil
 }

@@ -23,6 +23,7 @@ import (
 // the PersistentVolume; the kubelet then grows the file system, mounted or at the next mount, and the claim's status.
 type grower struct {
 	store    Store
+	machine  machine
 	client   kubernetes.Interface
 	recorder record.EventRecorder
 	claims   coreinformers.PersistentVolumeClaimInformer
@@ -30,9 +31,9 @@ type grower struct {
 	queue    workqueue.TypedRateLimitingInterface[cache.ObjectName]
 }
 
-func newGrower(store Store, client kubernetes.Interface, recorder record.EventRecorder,
+func newGrower(store Store, m machine, client kubernetes.Interface, recorder record.EventRecorder,
 	claims coreinformers.PersistentVolumeClaimInformer, volumes coreinformers.PersistentVolumeInformer) *grower {
-	g := &grower{store: store, client: client, recorder: recorder, claims: claims, volumes: volumes,
+	g := &grower{store: store, machine: m, client: client, recorder: recorder, claims: claims, volumes: volumes,
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](time.Second, time.Minute))}
 	add := func(object any) {
@@ -121,6 +122,16 @@ func (g *grower) grow(ctx context.Context, claim *corev1.PersistentVolumeClaim, 
 	}
 	if len(found) != 1 {
 		return fmt.Errorf("volume %s lies in %d places, expected one", pv.Name, len(found))
+	}
+	if !found[0].Folder {
+		kind, err := kindOf(found[0].Path)
+		if err != nil {
+			return err
+		}
+		if err := g.machine.canGrow(kind); err != nil {
+			g.recorder.Event(claim, corev1.EventTypeWarning, "VolumeResizeFailed", err.Error())
+			return nil // trying again changes nothing
+		}
 	}
 	asked := claim.Spec.Resources.Requests[corev1.ResourceStorage]
 	size, err := g.store.resize(found[0], asked.Value())

@@ -36,6 +36,7 @@ type Controller struct {
 	Client  kubernetes.Interface
 	Folders bool // plain folders even where loop devices work
 	Ready   func()
+	machine machine
 }
 
 // Run works until the context ends.
@@ -46,6 +47,11 @@ func (c Controller) Run(ctx context.Context) error {
 			slog.Warn("VOLUME SIZES ARE NOT ENFORCED: loop devices cannot be used here, volumes are plain folders", "error", err)
 		}
 	}
+	var err error
+	if c.machine, err = observeMachine(); err != nil {
+		return err
+	}
+	logMachine(c.machine)
 	if err := c.Store.AttachAll(""); err != nil {
 		slog.Error("some volumes could not be attached", "error", err)
 	}
@@ -60,9 +66,11 @@ func (c Controller) Run(ctx context.Context) error {
 	factory := informers.NewSharedInformerFactoryWithOptions(c.Client, 0, informers.WithTransform(kube.Slim))
 	claims := factory.Core().V1().PersistentVolumeClaims()
 	volumes := factory.Core().V1().PersistentVolumes()
-	grower := newGrower(c.Store, c.Client, recorder, claims, volumes)
+	grower := newGrower(c.Store, c.machine, c.Client, recorder, claims, volumes)
 	provisioner := controller.NewProvisionController(ctx, c.Client, ProvisionerName, &provisioner{c, recorder},
 		controller.LeaderElection(false), controller.MetricsPort(0), controller.AddFinalizer(true),
+		controller.FailedProvisionThreshold(0), controller.FailedDeleteThreshold(0), // never give up
+
 		controller.ClaimsInformer(claims.Informer()), controller.VolumesInformer(volumes.Informer()),
 		controller.ClassesInformer(factory.Storage().V1().StorageClasses().Informer()),
 		controller.RateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[string](250*time.Millisecond, 30*time.Second)))
@@ -119,17 +127,23 @@ func (p *provisioner) Provision(ctx context.Context, o controller.ProvisionOptio
 		return nil, controller.ProvisioningFinished, err
 	}
 	asked := o.PVC.Spec.Resources.Requests[corev1.ResourceStorage]
-	size, err := p.Store.create(volume, asked.Value())
+	size, err := p.Store.create(volume, p.machine.pick(), asked.Value())
 	if err != nil {
 		return nil, controller.ProvisioningInBackground, fmt.Errorf("volume %s on node %s: %w", volume.Name, node.Name, err)
+	}
+	kind := "" // of a folder: the host's
+	if !volume.Folder {
+		if kind, err = kindOf(volume.Path); err != nil {
+			return nil, controller.ProvisioningFinished, err
+		}
 	}
 	if volume.Folder {
 		p.recorder.Event(o.PVC, corev1.EventTypeWarning, "SizeNotEnforced",
 			"this machine has no loop devices: the volume is a folder and can grow past what was asked for")
 	}
 	slog.Info("volume made", "volume", volume.Name, "node", node.Name, "bytes", size,
-		"claim", o.PVC.Namespace+"/"+o.PVC.Name, "sizeEnforced", !volume.Folder)
-	return persistentVolume(o, node, volume, capacity(asked, size)), controller.ProvisioningFinished, nil
+		"claim", o.PVC.Namespace+"/"+o.PVC.Name, "fileSystem", kind, "sizeEnforced", !volume.Folder)
+	return persistentVolume(o, node, volume, kind, capacity(asked, size)), controller.ProvisioningFinished, nil
 }
 
 // capacity keeps the spelling of the claim where it is exact.
@@ -158,11 +172,10 @@ func checkClaim(claim *corev1.PersistentVolumeClaim, node string) error {
 	return nil
 }
 
-func persistentVolume(o controller.ProvisionOptions, node *corev1.Node, volume Volume, size resource.Quantity) *corev1.PersistentVolume {
+func persistentVolume(o controller.ProvisionOptions, node *corev1.Node, volume Volume, kind string, size resource.Quantity) *corev1.PersistentVolume {
 	source := &corev1.LocalVolumeSource{Path: volume.Path}
 	if !volume.Folder {
-		fsType := "ext4"
-		source = &corev1.LocalVolumeSource{Path: volume.Link(), FSType: &fsType}
+		source = &corev1.LocalVolumeSource{Path: volume.Link(), FSType: &kind}
 	}
 	hostname := node.Labels[corev1.LabelHostname]
 	if hostname == "" {
@@ -191,13 +204,13 @@ func persistentVolume(o controller.ProvisionOptions, node *corev1.Node, volume V
 }
 
 // Delete implements controller.Provisioner.
-func (p *provisioner) Delete(_ context.Context, pv *corev1.PersistentVolume) error {
+func (p *provisioner) Delete(ctx context.Context, pv *corev1.PersistentVolume) error {
 	found, err := p.Store.find(pv.Name)
 	if err != nil {
 		return err
 	}
 	for _, volume := range found {
-		if err := p.Store.remove(volume); err != nil {
+		if err := p.Store.removeSoon(ctx, volume); err != nil {
 			return err
 		}
 		slog.Info("volume deleted", "volume", volume.Name, "node", volume.Node)

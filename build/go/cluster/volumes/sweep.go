@@ -27,7 +27,7 @@ func (c Controller) sweepForever(ctx context.Context) {
 	}
 }
 
-// sweep removes volumes that no object speaks of and that never held data. One that was mounted even once is kept
+// sweep removes volumes that no object speaks of and that never held data. One that was written to even once is kept
 // for ever: its PersistentVolume may have been deleted with the wish to keep the data, or the API server's own
 // storage may have been lost, and then these files are all that is left.
 func (c Controller) sweep(ctx context.Context) error {
@@ -83,7 +83,7 @@ func (c Controller) known(ctx context.Context) (map[string]bool, error) {
 
 func unused(volume Volume) (bool, error) {
 	if !volume.Folder {
-		used, err := everMounted(volume.Path)
+		used, err := everWritten(volume.Path)
 		return !used, err
 	}
 	entries, err := os.ReadDir(volume.Path)
