@@ -1,5 +1,6 @@
 """Building: recipes, what a binary set's name depends on, and that a half-built set is never seen."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,22 @@ def test_an_old_go_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(LibreshError, match=r"go1\.19\.8; 1\.24 is needed"):
         binaries.find_go()
+
+
+def test_old_builds_go_unless_a_cluster_runs_them(
+    module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIBRESH_STATE", str(tmp_path / "state"))
+    config = tmp_path / "state" / "clusters" / "c" / "nodes" / "node-1" / "keeper.json"
+    config.parent.mkdir(parents=True)
+    made = []
+    for number in range(binaries.KEPT_BUILDS + 2):
+        (module / "main.go").write_text(f"package main\n\nfunc main() {{ println({number}) }}\n")
+        made.append(binaries.build("tiny"))
+        os.utime(made[-1], (number, number))
+        if number == 0:
+            config.write_text(f'{{"services": [{{"argv": ["{made[0]}/tiny"]}}]}}')
+    left = [path for path in made if path.exists()]
+    assert made[0] in left
+    assert made[1] not in left
+    assert left[1:] == made[2:]

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from libresh.errors import LibreshError
+from libresh.local import state
 
 OLDEST_GO = (1, 24)
+KEPT_BUILDS = 4
 COMPILER_ROOM = 8 * 2**30
 Say = Callable[[str], None]
 
@@ -139,6 +141,7 @@ def build(name: str, say: Say = lambda _: None, log: Path | None = None) -> Path
     """The folder with a set's programs, built now if they are not there yet."""
     target = locate(name)
     if target.is_dir():
+        os.utime(target)
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     say(f"building {name} from source")
@@ -156,7 +159,20 @@ def build(name: str, say: Say = lambda _: None, log: Path | None = None) -> Path
             # Another build of the very same content was faster.
             if not target.is_dir():
                 raise
+    _remove_old(name)
     return target
+
+
+def _remove_old(name: str) -> None:
+    """Keep the builds used last, and every one that a cluster was told to run."""
+    named = re.compile(re.escape(name) + r"-[0-9a-f]{16}")
+    builds = [path for path in (cache() / "bin").iterdir() if named.fullmatch(path.name)]
+    builds.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    places = ("control", "nodes/*")
+    told = "".join(p.read_text() for place in places for p in state.root().glob(f"clusters/*/{place}/keeper.json"))
+    for old in builds[KEPT_BUILDS:]:
+        if str(old) not in told:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _go_build(name: str, step: Step, target: Path, log: Path | None) -> None:

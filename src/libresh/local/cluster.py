@@ -179,10 +179,14 @@ def attach_volumes(cluster: Cluster, programs: control.Programs) -> None:
 
 
 def detach_volumes(cluster: Cluster) -> None:
-    """Free the volumes' block devices, with the program that was started last."""
+    """Free the volumes' block devices, with the program that was started last; without it by hand."""
     program = keeper.program_of(cluster.keeper_config, "cluster")
     if program and program.is_file():
         network.run(str(program), "volumes", "detach", f"--state={cluster.folder}")
+        return
+    for image in cluster.folder.glob("nodes/*/volumes/*.img"):
+        for line in network.run("losetup", "--associated", str(image)).splitlines():
+            network.run("losetup", "--detach", line.partition(":")[0])
 
 
 def wait_for_ports(cluster: Cluster) -> None:

@@ -15,7 +15,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from libresh.errors import LibreshError
 from libresh.local import binaries, state
 
+WRAPPERS = ("nsenter", "unshare")
 LOG_LIMIT = 16 * 2**20
 
 
@@ -100,6 +101,10 @@ def stamp_of(files: Sequence[str]) -> str:
 
 def find(config: Path) -> Running | None:
     """The keeper that runs a configuration, or None."""
+    return _search(lambda entry: _is_keeper(entry, config))
+
+
+def _search(is_wanted: Callable[[Path], bool]) -> Running | None:
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
@@ -107,24 +112,43 @@ def find(config: Path) -> Running | None:
             handle = os.pidfd_open(int(entry.name))
         except OSError:
             continue
-        if _is_keeper(entry, config):
+        if is_wanted(entry):
             return Running(int(entry.name), handle)
         os.close(handle)
     return None
 
 
 def _is_keeper(entry: Path, config: Path) -> bool:
-    try:
-        argv = (entry / "cmdline").read_bytes().split(b"\0")
-        program = Path(os.readlink(entry / "exe").removesuffix(" (deleted)"))
-    except OSError:
-        return False  # it ended, or is a zombie
+    program, arguments = _look(entry)
     ours = program.name == "keeper" and program.is_relative_to(binaries.cache())
-    return ours and argv[1:2] == [os.fsencode(config)]
+    return ours and arguments == [os.fsencode(config)]
+
+
+def _look(entry: Path) -> tuple[Path, list[bytes]]:
+    """A process's program and arguments; nothing if it ended or is a zombie."""
+    try:
+        arguments = (entry / "cmdline").read_bytes().split(b"\0")[1:-1]
+        return Path(os.readlink(entry / "exe").removesuffix(" (deleted)")), arguments
+    except OSError:
+        return Path(), []
+
+
+def _stop_half_started(config: Path) -> None:
+    """End what an `up` that was killed left between its start and the keeper's: it would still become one."""
+
+    def is_wrapper(entry: Path) -> bool:
+        program, arguments = _look(entry)
+        return program.name in WRAPPERS and arguments[-1:] == [os.fsencode(config)]
+
+    while found := _search(is_wrapper):
+        found.send(signal.SIGKILL)
+        found.wait(10)
+        os.close(found.handle)
 
 
 def start(wrapper: Sequence[str], program: Path, config: Path, log: Path) -> None:
     """Start a keeper behind a wrapper that makes its namespaces, detached from us, and see it take over."""
+    _stop_half_started(config)
     Path(f"{config}.state").unlink(missing_ok=True)  # of an earlier life
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:

@@ -17,7 +17,7 @@ def build_programs(show: Progress) -> Programs:
 
     def build(name: str) -> Path:
         if binaries.is_built(name):
-            return binaries.locate(name)
+            return binaries.build(name)
         binaries.check_room()
         with show.step(f"compiling {name}", BUILD_TIMES[name]):
             return binaries.build(name)
