@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-from reconcilers.world import World
 
 from libresh.apps import packages
 from libresh.catalog.settings import Settings
@@ -11,6 +10,7 @@ from libresh.drivers.connection import REQUIRED
 from libresh.plan.actions import Ref
 from libresh.plan.decision import Decision, Settled, Stalled, Waiting
 from libresh.reconcilers.app import AppReconciler
+from reconcilers.world import World
 
 MATRIX = packages()["Matrix"]
 CHAT = Ref("Matrix", "chat", "acme")

@@ -267,11 +267,16 @@ def says(type: Any, values: Object, path: str) -> bool:
     return look_up(values, path) not in (None, {})
 
 
+@cache
+def written_names(type: Any) -> tuple[tuple[str, str], ...]:
+    """A Struct's fields, as Python and as JSON call them."""
+    return tuple((each.name, each.encode_name) for each in msgspec.structs.fields(type))
+
+
 def everything(value: Any) -> Any:
     """A Struct as JSON with the fields that equal their defaults, which encoding leaves out."""
     if isinstance(value, msgspec.Struct):
-        fields = msgspec.structs.fields(value)
-        found = {each.encode_name: everything(getattr(value, each.name)) for each in fields}
+        found = {written: everything(getattr(value, name)) for name, written in written_names(type(value))}
         return {key: inner for key, inner in found.items() if inner is not None}
     return value
 

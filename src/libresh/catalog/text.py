@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from libresh.plan.actions import SecretKey, Template
@@ -28,8 +29,8 @@ def build_yaml(data: Mapping[str, Any], head: str = "") -> Template:
     """A YAML file with its secrets left open. `head` is a comment at its top."""
     writer = Writer()
     comment = [f"# {line}" for line in unplaced(head).splitlines()]
-    text = "\n".join([*comment, *writer.mapping(data, "", "")])
-    return Template(text + "\n", writer.values, quote="yaml")
+    lines = "\n".join([*comment, *writer.mapping(data, "", "")])
+    return Template(lines + "\n", writer.values, quote="yaml")
 
 
 def build_json(data: Mapping[str, Any]) -> str:
@@ -43,7 +44,7 @@ def unplaced(text: str) -> str:
 
 
 class Writer:
-    """Writes YAML in block style. (PyYAML's own writer takes a hundred times as long, for every pass of every object.)"""
+    """Writes YAML in block style: what PyYAML takes a hundred times as long for, in every pass of every object."""
 
     def __init__(self) -> None:
         self.values: dict[str, str | SecretKey] = {}
@@ -82,9 +83,23 @@ class Writer:
 
 def scalar(value: Any) -> str:
     """A leaf, or an empty collection, as YAML (of which JSON is a part)."""
-    if isinstance(value, str) and PLAIN.fullmatch(value) and value.lower() not in WORDS:
-        return value
-    if isinstance(value, str | int | bool | None) or value in ({}, [], ()):
-        quoted = UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
-        return unplaced(quoted)
+    match value:
+        case str():
+            return text(value)
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case None:
+            return "null"
+        case {} | [] | () if not value:
+            return "{}" if isinstance(value, Mapping) else "[]"
     raise TypeError(f"{value!r} cannot be written as YAML")
+
+
+@lru_cache(maxsize=4096)
+def text(value: str) -> str:
+    """Text as YAML: bare where that means the same. Most of it is the same for every instance."""
+    if PLAIN.fullmatch(value) and value.lower() not in WORDS:
+        return value
+    return unplaced(UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False)))

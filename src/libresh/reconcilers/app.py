@@ -57,6 +57,15 @@ AT_ONCE = timedelta(milliseconds=50)
 
 
 @dataclass(frozen=True)
+class NamedHost:
+    """A host of this application, and who else names it."""
+
+    path: str
+    host: str
+    rivals: tuple[App, ...]
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything `decide` may know."""
 
@@ -76,8 +85,7 @@ class Observed:
     """Secrets that are data, by part."""
     volumes: tuple[str, ...] = ()
     """Volumes that are data and are there, by part."""
-    rivals: Mapping[str, tuple[App, ...]] = field(default_factory=dict)
-    """Other applications that name one of this one's hosts, by host."""
+    hosts: tuple[NamedHost, ...] = ()
 
 
 class AppReconciler(Generic[A]):
@@ -123,7 +131,7 @@ class AppReconciler(Generic[A]):
         needs = self.package.needs(obj, effective.spec)
         backing = tuple([await observe_backing(obj, need, reader) for need in needs])
         release = self.package.releases.choose(effective.spec.version)
-        seen = replace(seen, release=release, backing=backing, rivals=await self.observe_rivals(obj, raw, reader))
+        seen = replace(seen, release=release, backing=backing, hosts=await self.observe_hosts(obj, raw, reader))
         return self.with_parts(obj, seen)
 
     def kept(self, kind: str) -> list[Any]:
@@ -146,10 +154,12 @@ class AppReconciler(Generic[A]):
         ]
         return tuple([part for part, ref in found if await reader.get(ref)])
 
-    async def observe_rivals(self, obj: A, raw: Object, reader: Reader) -> dict[str, tuple[App, ...]]:
-        """Other applications, of any kind, that name one of this one's hosts."""
-        hosts = {look_up(raw, path) for path in self.package.host_fields} - {None}
-        return {host: await self.observe_namers(obj, host, reader) for host in sorted(hosts)}
+    async def observe_hosts(self, obj: A, raw: Object, reader: Reader) -> tuple[NamedHost, ...]:
+        """The hosts of this application, and other applications, of any kind, that name them."""
+        named = [(path, look_up(raw, path)) for path in self.package.host_fields]
+        return tuple(
+            [NamedHost(path, host, await self.observe_namers(obj, host, reader)) for path, host in named if host]
+        )
 
     async def observe_namers(self, obj: A, host: str, reader: Reader) -> tuple[App, ...]:
         """The other applications that name a host."""

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 from libresh.api.apps import App
 from libresh.catalog.build import is_own
 from libresh.catalog.model import AnyPackage, Refusal
-from libresh.catalog.profile import Effective, everything, look_up
 from libresh.catalog.releases import Release
 from libresh.plan import naming
 from libresh.reconcilers import app_status
@@ -39,7 +38,7 @@ def first(package: AnyPackage, app: App, seen: "Observed") -> Refusal | None:
         host_missing(app, spec)
         or version_unknown(package, spec, seen.release)
         or version_unreachable(package, app, spec, seen)
-        or host_taken(package, app, seen)
+        or host_taken(app, seen)
         or (package.refuse(app, spec, seen.release) if seen.release else None)
         or service_refused(app, seen)
         or name_taken(app, seen)
@@ -81,18 +80,15 @@ def version_unreachable(package: AnyPackage, app: App, spec: Any, seen: "Observe
     )
 
 
-def host_taken(package: AnyPackage, app: App, seen: "Observed") -> Refusal | None:
+def host_taken(app: App, seen: "Observed") -> Refusal | None:
     """The oldest application that names a host has it."""
-    assert isinstance(seen.effective, Effective)
-    mine = everything(seen.effective.spec)
-    for path in package.host_fields:
-        host = look_up(mine, path)
-        for rival in seen.rivals.get(host, ()):
+    for named in seen.hosts:
+        for rival in named.rivals:
             if seniority(rival) < seniority(app):
                 return Refusal(
                     HOST_TAKEN,
-                    f"spec.{path}: {host} is taken by {rival.ref}, which is older; choose another name, or delete that "
-                    f"one or change its host",
+                    f"spec.{named.path}: {named.host} is taken by {rival.ref}, which is older; choose another name, or "
+                    f"delete that one or change its host",
                 )
     return None
 

@@ -29,6 +29,29 @@ GENERATED = {
 HEAD = "Written by libre.sh: edit the Matrix object instead, changes here are undone."
 
 
+LOGGING = Literal(
+    build_json(
+        {
+            "version": 1,
+            "formatters": {
+                "plain": {"format": "%(asctime)s - %(name)s - %(lineno)d - %(levelname)s - %(request)s - %(message)s"}
+            },
+            "handlers": {
+                "console": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stdout"}
+            },
+            "loggers": {
+                # Statements carry people's words, and every request is in the edge's log already.
+                "synapse.storage.SQL": {"level": "INFO"},
+                "synapse.access": {"level": "WARNING"},
+            },
+            "root": {"level": "INFO", "handlers": ["console"]},
+            "disable_existing_loggers": False,
+        }
+    )
+)
+"""To standard output, as everything in a cluster."""
+
+
 def server_name(spec: MatrixSpec) -> str:
     """The domain of users and rooms."""
     return spec.server_name or spec.host or ""
@@ -47,7 +70,7 @@ def files(matrix: Instance[MatrixSpec]) -> dict[str, Value]:
     modes = MAIL_MODES if "mail" in matrix.bindings else ()
     return {
         "homeserver.yaml": build_yaml(homeserver(matrix), HEAD),
-        "log.yaml": Literal(build_json(logging())),
+        "log.yaml": LOGGING,
         **{f"mail-{mode}.yaml": build_yaml({"email": email(matrix, mode)}, HEAD) for mode in modes},
         **{name: From(matrix.secret_key(KEYS, name)) for name in GENERATED},
     }
@@ -254,24 +277,6 @@ def email(matrix: Instance[MatrixSpec], mode: str) -> dict[str, Any]:
 def client_url(spec: MatrixSpec) -> str:
     """Where links in mails lead."""
     return f"https://{spec.web_client.host}" if spec.web_client else f"https://{spec.host}"
-
-
-def logging() -> dict[str, Any]:
-    """To standard output, as everything in a cluster."""
-    return {
-        "version": 1,
-        "formatters": {
-            "plain": {"format": "%(asctime)s - %(name)s - %(lineno)d - %(levelname)s - %(request)s - %(message)s"}
-        },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stdout"}},
-        "loggers": {
-            # Statements carry people's words, and every request is in the edge's log already.
-            "synapse.storage.SQL": {"level": "INFO"},
-            "synapse.access": {"level": "WARNING"},
-        },
-        "root": {"level": "INFO", "handlers": ["console"]},
-        "disable_existing_loggers": False,
-    }
 
 
 def web_client(matrix: Instance[MatrixSpec]) -> str:
