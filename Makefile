@@ -40,8 +40,7 @@ check: venv ## The fast part: format, lint, types, layers, unit and law tests (u
 	@tools/check $(ARGS)
 
 test: venv ## Everything: check, then the tests on a real API server and on a real cluster (root)
-	@tools/check
-	@$(PYTEST) $(ARGS)
+	@tools/check all $(ARGS)
 
 test-api: venv ## Only the tests that need a real API server
 	@$(PYTEST) -m apiserver $(ARGS)

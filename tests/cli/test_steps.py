@@ -83,11 +83,20 @@ def test_plain_output_tells_times_and_parts(tmp_path: Path) -> None:
     with board:
         steps.run(planned, board)
     lines = said(board).splitlines()
+    assert len(lines) == 4
     assert lines[0] == "…  build it (about 10 s)"
     assert lines[1] == "   build it: compile (about 30 s)"
     assert lines[2] == "   build it: now linking"
     assert lines[3].startswith("ok build it (")
     assert "\x1b" not in said(board)
+
+
+def test_a_step_that_is_over_at_once_is_one_plain_line(tmp_path: Path) -> None:
+    planned = [Step("a", "build it", lambda _: None)]
+    board = board_for(planned, tmp_path)
+    with board:
+        steps.run(planned, board)
+    assert said(board).splitlines() == ["ok build it (0.0 s)"]
 
 
 def test_the_live_table_redraws_in_place_and_never_wraps(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ class Row:
     took: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
     said: str = ""
+    announced: bool = False
 
     @property
     def detail(self) -> str:
@@ -82,8 +83,6 @@ class Board:
         row = self.rows[name]
         with self.lock:
             row.mark, row.began = RUNNING, time.monotonic()
-            about = f" (about {format_seconds(row.expected)})" if row.expected >= EARNEST else ""
-            self._line(f"{RUNNING} {row.title}{about}")
         mark = FAILED
         try:
             yield Show(self, row)
@@ -106,6 +105,7 @@ class Board:
         """A line about what a step does."""
         with self.lock:
             row.said = text
+            self._announce(row)
             self._line(f"   {row.title}: {text}")
 
     # --- drawing ---------------------------------------------------------------------------------------------
@@ -116,17 +116,28 @@ class Board:
             self.output.write(f"{text}\n")
             self.output.flush()
 
+    def _announce(self, row: Row) -> None:
+        """Say once that a step goes on. One that is over at once needs no announcement."""
+        if not row.announced:
+            row.announced = True
+            about = f" (about {format_seconds(row.expected)})" if row.expected >= EARNEST else ""
+            self._line(f"{RUNNING} {row.title}{about}")
+
     def _draw_on(self) -> None:
         beat = time.monotonic()
         while not self._ended.wait(TICK):
             with self.lock:
+                now = time.monotonic()
+                running = [row for row in self.rows.values() if row.mark == RUNNING]
                 if self.live:
                     self._redraw()
-                elif time.monotonic() - beat > HEARTBEAT:
-                    beat = time.monotonic()
-                    for row in self.rows.values():
-                        if row.mark == RUNNING:
-                            self._line(f"   still: {render(row, beat)}")
+                for row in running:
+                    if now - row.began > EARNEST:
+                        self._announce(row)
+                if now - beat > HEARTBEAT:
+                    beat = now
+                    for row in running:
+                        self._line(f"   still: {render(row, now)}")
 
     def _redraw(self) -> None:
         if not self.live:

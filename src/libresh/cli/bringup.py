@@ -7,6 +7,7 @@ machine ──> programs ──> cluster ──> kinds ────────�
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ CA_CONFIG_MAP = "kube-public/local-ca"
 NOT_RUN = frozenset({"base", "pause", "python"})
 """Images that others stand on, or that a cluster brings itself."""
 MATRIX_PATIENCE = 900.0
-CLUSTER_PATIENCE = 60.0
+TELL_EVERY = 4.0
+"""Seconds between two words on what is waited for: it changes faster than people read."""
 
 USUAL = {"machine": 20, "programs": 560, "images": 300, "cluster": 15, "kinds": 6, "loading": 30, "operator": 10}
 USUAL |= {"matrix": 60}
@@ -228,8 +230,10 @@ async def wait_for_app(client: Client, app: Object, show: Show) -> None:
     """Until the application is ready; what it waits for is shown, and a refusal ends the waiting."""
     kind, name, namespace = app["kind"], app["metadata"]["name"], app["metadata"].get("namespace", "")
     type = next(type for type in discovery.app_types() if type.KIND.kind == kind)
+    told_at = float("-inf")
 
     async def look() -> str:
+        nonlocal told_at
         found = await client.get(kind, name, namespace)
         if found is None:
             return f"{kind} {namespace}/{name} does not exist any more"
@@ -241,7 +245,9 @@ async def wait_for_app(client: Client, app: Object, show: Show) -> None:
         if standing.state == overview.READY and current:
             return ""
         waiting = standing.message or "the operator has not looked at it yet"
-        show.say(waiting)
+        if time.monotonic() - told_at > TELL_EVERY:
+            told_at = time.monotonic()
+            show.say(waiting)
         return waiting
 
     hint = f"libresh status; libresh logs {kind.lower()}/{name} -n {namespace}"

@@ -1,6 +1,7 @@
 """`libresh up`, `down` and `purge`: all of it on this machine."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import click
 from libresh.cli import bringup, output, steps
 from libresh.cli.board import Board, Timings
 from libresh.cli.bringup import Result, Wish
+from libresh.cli.manifests import discovery
 from libresh.cli.output import paint
 from libresh.errors import LibreshError
 from libresh.local import cluster, spec, state
@@ -89,27 +91,52 @@ def url_of(app: dict[str, Any]) -> str:
 
 def closing_words(result: Result) -> list[str]:
     """Where it is, the first account, the browser's trust, and what to try next."""
-    made = result.cluster
-    command = "libresh" if made.name == spec.DEFAULT_NAME else f"libresh --kubeconfig {made.kubeconfig}"
+    made, program = result.cluster, program_name()
+    own = made.name == spec.DEFAULT_NAME
+    where = "" if own else f" --kubeconfig {made.kubeconfig}"
+    name = "" if own else f" --name {made.name}"
     lines = [""]
     for app in result.apps:
         handle = f"{app['kind'].lower()}/{app['metadata']['name']}"
-        lines += [
-            paint(f"{handle} is ready:  {url_of(app)}", "green", bold=True),
-            "",
-            f"  the first account      {command} exec {handle} register-user --admin alice",
-        ]
-    authority = made.folder / "ca" / "root.crt"
+        lines.append(paint(f"{handle} is ready:  {url_of(app)}", "green", bold=True))
+        lines += [f"  the first account       {program} exec{where} {handle} {words}" for words in first_account(app)]
+        lines.append(f"  what it says            {program} logs{where} {handle} -f")
     lines += [
-        f"  trust its certificates {authority}",
-        "                         Firefox: Settings, Certificates, Authorities, Import",
-        "                         Chromium: Settings, Security, Manage certificates, Authorities; curl: --cacert",
-        "  how it stands          libresh status",
-        "  look inside            libresh logs matrix/chat -f      libresh kubectl get pods -A",
-        f"  kubectl of your own    export KUBECONFIG={made.kubeconfig}",
-        "  stop it, data stays    libresh down      remove it all: libresh purge",
+        *tell_names(result),
+        f"  trust its certificates  {made.folder / 'ca' / 'root.crt'}",
+        "                          Firefox: Settings, Certificates, Authorities, Import",
+        "                          Chromium: Settings, Security, Manage certificates, Authorities; curl: --cacert",
+        f"  how it all stands       {program} status{where}",
+        f"  look inside             {program} kubectl{where} get pods -A",
+        f"  kubectl of your own     export KUBECONFIG={made.kubeconfig}",
+        f"  stop it, data stays     {program} down{name}",
+        f"  remove it, data too     {program} purge{name}",
     ]
     return lines
+
+
+def program_name() -> str:
+    """How this person can call us: by name, or by the path of the checkout."""
+    if shutil.which("libresh"):
+        return "libresh"
+    path = Path(__file__).resolve().parents[3] / "bin" / "libresh"
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def first_account(app: dict[str, Any]) -> list[str]:
+    """The command that makes an administrator, where the package declares one."""
+    type = next(type for type in discovery.app_types() if type.KIND.kind == app["kind"])
+    makers = [command for command in discovery.commands(type) if any(a.name == "admin" for a in command.arguments)]
+    return [f"{command.name} --admin alice" for command in makers[:1]]
+
+
+def tell_names(result: Result) -> list[str]:
+    """How host names get to the edge, where browsers do not know by themselves."""
+    made = result.cluster
+    if made.suffix == spec.DEFAULT_SUFFIX and str(made.edge_address) == "127.0.0.1":
+        return []
+    hosts = " ".join(app["spec"]["host"] for app in result.apps) or f"NAME.{made.suffix}"
+    return [f"  names                   {made.edge_address} {hosts}   (into /etc/hosts, or a DNS server)"]
 
 
 @click.command()
