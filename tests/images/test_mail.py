@@ -1,4 +1,4 @@
-"""The mail image for real: submission with a password, keeping, relaying over verified TLS, and reading what was kept."""
+"""The mail image for real: submission with a password, keeping, relaying over verified TLS, reading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_for_port
+from containers import wait_for_port
 
 pytestmark = pytest.mark.e2e
 

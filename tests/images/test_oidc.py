@@ -13,19 +13,19 @@ import urllib.request
 from typing import Any
 
 import pytest
-from conftest import Running, wait_for_port
+from containers import Running, wait_for_port
 
 pytestmark = pytest.mark.e2e
 
-BASE = "http://127.0.0.1:8000"
+BASE = "http://127.0.0.1:18480"
 HOST = "id.acme.test"
 TOKEN = "initial-access-token"
 REDIRECT = "https://app.acme.test/callback"
-VOLUMES = ["/etc/canaille", "/etc/libresh/oidc", "/var/lib/canaille"]
-COMMAND = ["/opt/canaille/bin/hypercorn", "--workers", "0", "--bind", "[::]:8000", "libresh_oidc:create_app()"]
+VOLUMES = ["/etc/canaille", "/etc/libresh/oidc", "/etc/libresh/clients", "/var/lib/canaille"]
+COMMAND = ["/usr/local/bin/libresh-oidc"]
 ENV = {
-    "PATH": "/opt/canaille/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/libresh",
-    "CANAILLE_CONFIG": "/etc/canaille/config.toml", "CANAILLE__DATABASE": "sql",
+    "PATH": "/opt/canaille/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/libresh",
+    "CANAILLE_CONFIG": "/etc/canaille/config.toml", "CANAILLE__DATABASE": "sql", "LIBRESH_BIND": "127.0.0.1:18480",
     "CANAILLE_SQL__DATABASE_URI": "sqlite:////var/lib/canaille/canaille.sqlite",
 }
 USERS = [{"user_name": "alice", "password": "correct horse", "email": "alice@acme.test", "display_name": "Alice"}]
@@ -42,7 +42,7 @@ def provider(container: Any) -> Any:
     running = container("oidc")
     configure(running)
     running.start(COMMAND, VOLUMES, ENV)
-    wait_for_port(8000)
+    wait_for_port(18480)
     return running
 
 
@@ -184,13 +184,33 @@ def test_a_restart_keeps_clients_users_and_keys(provider: Any) -> None:
     browser = Browser()
     _, client = register(browser)
     _, keys, _ = browser.ask("/oauth/jwks.json")
-    provider.stop()
-    provider.start(COMMAND, VOLUMES, ENV)
-    wait_for_port(8000)
+    restart(provider)
     assert browser.ask("/oauth/jwks.json")[1] == keys
     assert log_in(Browser(), client["client_id"]).startswith(REDIRECT)
 
 
 def test_users_are_made_by_command_too(provider: Any) -> None:
-    command = ["canaille", "create", "user", "--user-name", "bob", "--emails", "bob@acme.test", "--family-name", "B"]
+    command = ["libresh-oidc", "create", "user", "--user-name", "bob",
+               "--emails", "bob@acme.test", "--family-name", "B"]
     assert '"bob"' in provider.run(command, VOLUMES, ENV)
+
+
+def test_declared_clients_are_known_and_go_when_no_longer_declared(provider: Any) -> None:
+    _, own = register(Browser())
+    declared = {"client_id": "acme.wiki", "client_secret": "s3cret", "client_name": "Wiki", "redirect_uris": [REDIRECT],
+                "grant_types": ["authorization_code"], "response_types": ["code"],
+                "token_endpoint_auth_method": "client_secret_basic"}
+    provider.volume("/etc/libresh/clients", {"acme.wiki.json": json.dumps(declared)})
+    restart(provider)
+    assert log_in(Browser(), "acme.wiki").startswith(REDIRECT)
+    (provider.volume("/etc/libresh/clients") / "acme.wiki.json").unlink()
+    restart(provider)
+    with pytest.raises(AssertionError):
+        log_in(Browser(), "acme.wiki")
+    assert log_in(Browser(), own["client_id"]).startswith(REDIRECT)
+
+
+def restart(provider: Any) -> None:
+    provider.stop()
+    provider.start(COMMAND, VOLUMES, ENV)
+    wait_for_port(18480)
