@@ -1,8 +1,8 @@
 """Laws that every driver keeps, whoever wrote it."""
 
 import pytest
-from laws import samples
 
+from laws import samples
 from libresh.drivers.connection import REQUIRED, missing_keys
 from libresh.drivers.model import Driver
 from libresh.plan import naming
