@@ -1,4 +1,4 @@
-"""The whole operator over the fake API server, with the contract stub of Kubernetes' controllers: for laws about all of it."""
+"""The whole operator over the fake API server and the contract stub of Kubernetes' controllers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,6 +22,15 @@ Object = dict[str, Any]
 SETTINGS = Settings(image_prefix="images.example.org", domain="example.org")
 PATIENCE = 30.0
 QUIET_LOOKS = 12
+COMPARED = (
+    "Deployment",
+    "StatefulSet",
+    "Service",
+    "PersistentVolumeClaim",
+    "Ingress",
+    "NetworkPolicy",
+    "Secret",
+)
 
 
 def embedded_classes() -> list[Object]:
