@@ -227,7 +227,7 @@ async def test_a_plugin_gives_the_token_until_it_expires(tmp_path: Path) -> None
     script.write_text(
         "#!/bin/sh\necho run >> runs\n"
         'test -n "$KUBERNETES_EXEC_INFO" || exit 3\n'
-        "token=\\\"token\\\":\\\"$GREETING\\\" expiry=\\\"expirationTimestamp\\\":\\\"2200-01-01T00:00:00Z\\\"\n"
+        'token=\\"token\\":\\"$GREETING\\" expiry=\\"expirationTimestamp\\":\\"2200-01-01T00:00:00Z\\"\n'
         'echo "{\\"kind\\":\\"ExecCredential\\",\\"status\\":{$token,$expiry}}"\n'
     )
     script.chmod(0o755)
