@@ -29,11 +29,13 @@ type grower struct {
 	claims   coreinformers.PersistentVolumeClaimInformer
 	volumes  coreinformers.PersistentVolumeInformer
 	queue    workqueue.TypedRateLimitingInterface[cache.ObjectName]
+	asked    map[cache.ObjectName]time.Time // when the kubelet was told last
 }
 
 func newGrower(store Store, m machine, client kubernetes.Interface, recorder record.EventRecorder,
 	claims coreinformers.PersistentVolumeClaimInformer, volumes coreinformers.PersistentVolumeInformer) *grower {
 	g := &grower{store: store, machine: m, client: client, recorder: recorder, claims: claims, volumes: volumes,
+		asked: map[cache.ObjectName]time.Time{},
 		queue: workqueue.NewTypedRateLimitingQueue(
 			workqueue.NewTypedItemExponentialFailureRateLimiter[cache.ObjectName](time.Second, time.Minute))}
 	add := func(object any) {
@@ -73,7 +75,11 @@ const (
 	nothing step = iota
 	growDisk
 	askKubelet // the disk has its size and the kubelet has not been told
+	askAgain   // the kubelet has given up
 )
+
+// patience is how long a kubelet that has given up is left alone before it is asked again.
+const patience = time.Minute
 
 // decide compares what is asked for, what the disk has, and what the claim's status says of the file system.
 func decide(claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) step {
@@ -85,8 +91,14 @@ func decide(claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) st
 		return nothing
 	case asked.Cmp(disk) > 0:
 		return growDisk
-	case seen.Cmp(disk) < 0 && claim.Status.AllocatedResourceStatuses[corev1.ResourceStorage] == "":
+	case seen.Cmp(disk) >= 0:
+		return nothing
+	}
+	switch claim.Status.AllocatedResourceStatuses[corev1.ResourceStorage] {
+	case "":
 		return askKubelet
+	case corev1.PersistentVolumeClaimNodeResizeInfeasible:
+		return askAgain
 	}
 	return nothing
 }
@@ -94,6 +106,7 @@ func decide(claim *corev1.PersistentVolumeClaim, pv *corev1.PersistentVolume) st
 func (g *grower) sync(ctx context.Context, name cache.ObjectName) error {
 	claim, err := g.claims.Lister().PersistentVolumeClaims(name.Namespace).Get(name.Name)
 	if apierrors.IsNotFound(err) || (err == nil && claim.Spec.VolumeName == "") {
+		delete(g.asked, name)
 		return nil
 	}
 	if err != nil {
@@ -109,9 +122,16 @@ func (g *grower) sync(ctx context.Context, name cache.ObjectName) error {
 	switch decide(claim, pv) {
 	case growDisk:
 		return g.grow(ctx, claim, pv)
+	case askAgain:
+		if wait := patience - time.Since(g.asked[name]); wait > 0 {
+			g.queue.AddAfter(name, wait)
+			return nil
+		}
+		fallthrough
 	case askKubelet:
 		return g.tellKubelet(ctx, claim, pv.Spec.Capacity[corev1.ResourceStorage])
 	}
+	delete(g.asked, name)
 	return nil
 }
 
@@ -153,6 +173,7 @@ func (g *grower) grow(ctx context.Context, claim *corev1.PersistentVolumeClaim, 
 }
 
 func (g *grower) tellKubelet(ctx context.Context, claim *corev1.PersistentVolumeClaim, size resource.Quantity) error {
+	g.asked[cache.MetaObjectToName(claim)] = time.Now()
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{
 		"allocatedResources":        map[string]any{"storage": size},
 		"allocatedResourceStatuses": map[string]any{"storage": corev1.PersistentVolumeClaimNodeResizePending},
