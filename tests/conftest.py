@@ -1,8 +1,8 @@
 """Fixtures every test may use: the fake API server, the real one, and both in turn."""
 
 import itertools
-import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -37,6 +37,28 @@ def real_api_with_widgets(real_api: RealApi) -> RealApi:
     return real_api
 
 
+@pytest.fixture(scope="session")
+def forgetful_api() -> Iterator[RealApi]:
+    """The real server without its watch cache: it forgets what etcd was told to forget."""
+    with RealApi(flags=("--watch-cache=false",)) as server:
+        for crd in CRDS:
+            server.install(crd)
+        yield server
+
+
+@asynccontextmanager
+async def door_to(server: RealApi) -> AsyncIterator[Door]:
+    """A door to a real server, with a fresh namespace."""
+    connector = aiohttp.TCPConnector(ssl=trust(server.ca))
+    headers = {"Authorization": f"Bearer {server.token}"}
+    namespace = f"test-{next(COUNTER)}"
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        door = Door(server.url, session, namespace, real=server)
+        made = await door.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        assert made.status == 201, made.body
+        yield door
+
+
 @pytest.fixture
 async def fake_door() -> AsyncIterator[Door]:
     """The fake with the kinds of support.widgets."""
@@ -48,19 +70,26 @@ async def fake_door() -> AsyncIterator[Door]:
 @pytest.fixture
 async def real_door(real_api_with_widgets: RealApi) -> AsyncIterator[Door]:
     """The real server with the kinds of support.widgets and a fresh namespace."""
-    server = real_api_with_widgets
-    connector = aiohttp.TCPConnector(ssl=trust(server.ca))
-    headers = {"Authorization": f"Bearer {server.token}"}
-    namespace = f"test-{next(COUNTER)}-{time.monotonic_ns() % 10**6}"
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-        door = Door(server.url, session, namespace)
-        made = await door.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
-        assert made.status == 201, made.body
+    async with door_to(real_api_with_widgets) as door:
+        yield door
+
+
+@pytest.fixture
+async def forgetful_door(forgetful_api: RealApi) -> AsyncIterator[Door]:
+    """As real_door, without the watch cache."""
+    async with door_to(forgetful_api) as door:
         yield door
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.apiserver)])
 def api(request: pytest.FixtureRequest) -> Door:
     """Each server in turn: what a test says of it must hold for both."""
+    door: Door = request.getfixturevalue(f"{request.param}_door")
+    return door
+
+
+@pytest.fixture(params=["fake", pytest.param("forgetful", marks=pytest.mark.apiserver)])
+def forgetting(request: pytest.FixtureRequest) -> Door:
+    """As `api`, where `await forgetting.compact()` makes the server forget the past."""
     door: Door = request.getfixturevalue(f"{request.param}_door")
     return door

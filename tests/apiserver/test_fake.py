@@ -94,3 +94,18 @@ def test_unknown_kinds_say_what_to_do() -> None:
         FakeApi().create({"apiVersion": "a/v1", "kind": "Thing", "metadata": {"name": "x"}})
     with pytest.raises(Refusal, match="not found"):
         FakeApi().delete("ConfigMap", "none", "default")
+
+
+async def test_bookmarks_come_at_intervals_and_on_demand() -> None:
+    """The real server (1.36) sends one after every minute of a watch, and none before its end."""
+    api = FakeApi(bookmark_every=0.05)
+    async with Server(api) as server, aiohttp.ClientSession() as session:
+        url = f"{server.url}/api/v1/configmaps?watch=1&allowWatchBookmarks=true&resourceVersion="
+        watch = await session.get(f"{url}{api.rv}")
+        assert b"BOOKMARK" in await asyncio.wait_for(watch.content.readline(), 2)
+        api.bookmark_every = 60
+        await watch.content.readline()
+        api.create({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}})
+        api.bookmark()
+        mark = await asyncio.wait_for(watch.content.readline(), 2)
+        assert f'"resourceVersion":"{api.rv}"'.encode() in mark

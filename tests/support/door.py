@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from .apiserver import RealApi
 from .fakeapi import FakeApi
 
 Object = dict[str, Any]
@@ -45,6 +46,14 @@ class Door:
     namespace: str
     fake: FakeApi | None = None
     """The fake behind this door, or None for the real server."""
+    real: RealApi | None = None
+
+    async def compact(self) -> None:
+        """Makes the server forget the past."""
+        if self.fake is not None:
+            self.fake.compact()
+        elif self.real is not None:
+            await asyncio.to_thread(self.real.compact)
 
     async def ask(
         self, method: str, path: str, body: Any = None, *, accept: str = "", content: str = "", **query: Any
