@@ -302,8 +302,8 @@ def stop_all(cluster: Cluster, show: Progress) -> None:
 
 def clear_machine() -> None:
     """What all clusters share goes with the last of them."""
-    # /var/lib/kubelet and /var/lib/cni stay, empty: the kernel takes a removed folder's mounts away in every other mount
-    # namespace too, and the nodes of a cluster with another state folder would lose theirs while they run.
+    # /var/lib/kubelet and /var/lib/cni stay, empty: the kernel takes a removed folder's mounts away in every other
+    # mount namespace too, and the nodes of a cluster with another state folder would lose theirs while they run.
     cgroups.unmount_own()
 
 
