@@ -12,12 +12,13 @@ from toys import Toy, ToyReconciler, box, crd, owned_by, toy
 
 from libresh.kube.auth import Access, from_kubeconfig
 from libresh.kube.client import Client
+from libresh.kube.kinds import Kinds
 from libresh.plan.actions import Apply, From, Mint, Random, SecretKey
 from libresh.plan.decision import Decision, Settled, Waiting
 from libresh.runtime.leader import Leader
 from libresh.runtime.manager import Manager
 from support.apiserver import RealApi
-from support.fakeapi import FakeApi, Server
+from support.fakeapi import FakeApi, Fault, Server
 
 PATIENCE = 20.0
 
@@ -321,3 +322,172 @@ async def test_a_half_open_watch_is_noticed() -> None:
         await client.create(toy("one"))
         await until(lambda: ready(client, "one"))
         assert informer.lists == 1
+
+
+class Late:
+    """A client whose answers come late, so that every echo of a write overtakes them."""
+
+    def __init__(self, client: Client) -> None:
+        self.send = client.send
+        client.send = self  # type: ignore[assignment, method-assign]
+
+    async def __call__(self, method: str, path: str, **options: Any) -> bytes:
+        answer = await self.send(method, path, **options)
+        await asyncio.sleep(0.05 if method == "PATCH" else 0)
+        return answer
+
+
+async def test_ones_own_echo_causes_no_pass() -> None:
+    api = FakeApi(crds=[crd()])
+    reconciler = ToyReconciler(finalizer=False)
+    async with Server(api) as server, Client(Access(server.url)) as client, running(client, reconciler) as manager:
+        await until_set(manager.working)
+        Late(client)
+        for number in range(20):
+            api.create(toy(f"t{number}"))
+        for number in range(20):
+            await until(lambda number=number: ready(client, f"t{number}"))  # type: ignore[misc]
+        await rest(manager)
+        assert len(reconciler.passes) == 20
+
+
+async def test_a_change_during_ones_own_write_is_not_missed() -> None:
+    api = FakeApi(crds=[crd()])
+    reconciler = ToyReconciler()
+    async with Server(api) as server, Client(Access(server.url)) as client, running(client, reconciler) as manager:
+        await until_set(manager.working)
+        api.faults.add(Fault(verb="apply", kind="Toy", when="before", delay=0.2, times=1))
+        api.create(toy("one"))
+        await asyncio.sleep(0.1)
+        api.edit("Toy", "one", "play", spec={"size": 9})
+
+        async def followed() -> bool:
+            return bool((api.get("Toy", "one", "play") or {}).get("status", {}).get("size") == 9)
+
+        await until(followed)
+        await rest(manager)
+        assert api.get("Toy", "one", "play")["status"]["observedGeneration"] == 2
+
+
+async def test_one_pass_at_a_time_for_an_object_many_for_many() -> None:
+    running_now: dict[str, int] = {}
+    most = {"one": 0, "all": 0}
+
+    async def look(obj: Toy, reader: Any) -> Any:
+        running_now[obj.name] = running_now.get(obj.name, 0) + 1
+        most["one"] = max(most["one"], running_now[obj.name])
+        most["all"] = max(most["all"], sum(running_now.values()))
+        await asyncio.sleep(0.02)
+        running_now[obj.name] -= 1
+
+    api = FakeApi(crds=[crd()])
+    async with Server(api) as server, Client(Access(server.url)) as client:
+        for number in range(6):
+            api.create(toy(f"t{number}"))
+        async with running(client, ToyReconciler(look=look), workers=4) as manager:
+            await until_set(manager.working)
+            for size in range(30):
+                api.edit("Toy", f"t{size % 6}", "play", spec={"size": size + 2})
+                await asyncio.sleep(0.005)
+            await rest(manager)
+    assert most == {"one": 1, "all": 4}
+
+
+class Slow:
+    """A client whose requests about the lease never come through, from some moment on."""
+
+    def __init__(self, client: Client) -> None:
+        self.cut = False
+        self.send = client.send
+        client.send = self  # type: ignore[assignment, method-assign]
+
+    async def __call__(self, method: str, path: str, **options: Any) -> bytes:
+        if self.cut and "/leases" in path:
+            await asyncio.sleep(60)
+        return await self.send(method, path, **options)
+
+
+async def test_a_leader_that_lost_its_lease_writes_nothing_more(client: Client) -> None:
+    """The first leader is cut off from its lease only, in the middle of a pass that goes on writing."""
+    written: list[tuple[str, float]] = []
+    clock = asyncio.get_running_loop().time
+
+    def writing(who: str) -> ToyReconciler:
+        async def look(obj: Toy, reader: Any) -> Any:
+            await asyncio.sleep(0.3)
+            return clock()
+
+        def judge(obj: Toy, seen: Any) -> Decision:
+            written.append((who, clock()))
+            return Decision(Waiting("Ticking", who, timedelta(milliseconds=50)), {"note": f"{who} {seen}"})
+
+        return ToyReconciler(look=look, judge=judge)
+
+    client.kinds.own(Toy)
+    async with Client(client.access, Kinds([Toy])) as other:
+        slow = Slow(other)
+        await client.create(toy("one"))
+        first = running(other, writing("a"), leader_election=True, leader=candidate(other, "a"))
+        async with first as a:
+            await until_set(a.working)
+            async with running(client, writing("b"), leader_election=True, leader=candidate(client, "b")) as b:
+                await until_set(b.synced)
+                await asyncio.sleep(0.5)
+                slow.cut = True
+                await until_set(b.working)
+                taken = clock()
+                await asyncio.sleep(1.0)
+                slow.cut = False
+                assert not a.working.is_set()
+    assert {who for who, when in written if when > taken} == {"b"}
+    assert {who for who, when in written if when < taken} == {"a"}
+
+
+async def test_stopping_lets_the_pass_under_way_finish() -> None:
+    finished: list[str] = []
+
+    async def look(obj: Toy, reader: Any) -> Any:
+        await asyncio.sleep(0.3)
+        finished.append(obj.name)
+
+    api = FakeApi(crds=[crd()])
+    api.create(toy("one"))
+    async with Server(api) as server, Client(Access(server.url)) as client:
+        async with running(client, ToyReconciler(look=look)) as manager:
+            await until_set(manager.working)
+            await asyncio.sleep(0.1)
+        assert finished == ["one"]
+        assert api.get("Toy", "one", "play")["status"]["observedGeneration"] == 1
+
+
+async def test_bodies_nobody_reads_are_not_kept_and_drift_is_healed_all_the_same() -> None:
+    api = FakeApi(crds=[crd()])
+    reconciler = ToyReconciler(judge=boxes)
+    async with Server(api) as server, Client(Access(server.url)) as client, running(client, reconciler) as manager:
+        api.create(toy("one"))
+        await until(lambda: ready(client, "one"))
+        await rest(manager)
+        cache = manager.cluster.caches["ConfigMap"]
+        assert [entry.body for entry in cache.entries()] == [None]
+        api.edit("ConfigMap", "one-box", "play", data={"size": "x"})
+
+        async def healed() -> bool:
+            return bool((api.get("ConfigMap", "one-box", "play") or {})["data"]["size"] == "1")
+
+        await until(healed)
+        api.edit("ConfigMap", "one-box", "play", metadata={"labels": {"added": "by-somebody"}})
+        await rest(manager)
+        assert [entry.body for entry in cache.entries()] == [None]
+        assert api.get("ConfigMap", "one-box", "play")["metadata"]["labels"]["added"] == "by-somebody"
+
+
+async def test_foreign_secrets_do_not_grow_memory() -> None:
+    api = FakeApi(crds=[crd()])
+    secret = {"apiVersion": "v1", "kind": "Secret", "data": {"k": "dg=="}}
+    for number in range(300):
+        api.create({**secret, "metadata": {"name": f"s{number}", "namespace": f"n{number % 7}"}})
+    reconciler = ToyReconciler(judge=boxes)
+    async with Server(api) as server, Client(Access(server.url)) as client, running(client, reconciler) as manager:
+        await until_set(manager.working)
+        assert manager.cluster.caches["Secret"].size == 0
+        assert all(write.kind != "Secret" for write in api.journal)
