@@ -209,7 +209,7 @@ class _Builder:
                     layers.apply(self.store, step, below, self._stage(step), log, draft / "tree", debian)
             else:
                 layers.apply(self.store, step, below, self._stage(step), log, draft / "tree", debian)
-            layer = layers.pack(self.store, key, draft, layers.source_date(debian))
+            layer = layers.pack(key, draft, layers.source_date(debian))
             (draft / "layer.txt").write_text(f"{layer.digest} {layer.diff_id} {layer.size}\n")
             publish(draft, self.store.layer(key))
         self._report(recipe.name, f"made layer {key}", started)

@@ -33,11 +33,10 @@ def architecture() -> str:
 
 def layer_keys(catalog: Catalog, recipe: Recipe) -> tuple[str, ...]:
     """The keys of all layers of an image, the lowest first."""
+    above: tuple[str, ...] = ()
     if recipe.parent == "debian":
         above = (_hash({"debian": dataclasses.asdict(catalog.debian)}),)
-    elif recipe.parent == "":
-        above = ()
-    else:
+    elif recipe.parent:
         above = layer_keys(catalog, catalog.recipe(recipe.parent))
     for layer in recipe.layers:
         parent = above[-1] if above else ""

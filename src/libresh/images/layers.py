@@ -98,7 +98,8 @@ def apply(store: Store, layer: Layer, below: list[BuiltLayer], stage: list[Built
     if layer.stage:
         _run_stage(store, layer, stage, settings, log, out)
     files = [_prepared_go(store, binary) for binary in layer.go] + list(layer.copy)
-    if not below and not layer.stage:
+    if not layer.stage and not any((item.tree / "usr/bin/sh").exists() for item in below):
+        # An image from nothing has no shell to run anything with, nor links that a copy could go astray on.
         for item in files:
             _copy_filtered(item, out / item.to[1:], source_date(debian))
         return
@@ -127,7 +128,8 @@ def _commands(layer: Layer, files: list[Copy]) -> list[str]:
 def _run_stage(store: Store, layer: Layer, lower: list[BuiltLayer], settings: host.Settings, log: Path,
                out: Path) -> None:
     stage = layer.stage
-    assert stage is not None
+    if stage is None:
+        return
     with store.workspace() as work:
         upper = work / "upper"
         upper.mkdir()
@@ -184,7 +186,7 @@ def _prepared_go(store: Store, binary: GoBinary) -> Copy:
 def _compile(store: Store, binary: GoBinary, target: Path) -> None:
     log = store.log(f"go-{target.name}")
     with store.workspace() as work, open(log, "wb") as output:
-        command = ["go", "build", "-trimpath", "-ldflags", "-s -w", "-o", str(work / "binary"), binary.package]
+        command = [_go(), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(work / "binary"), binary.package]
         env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
         code = subprocess.run(command, cwd=binary.module, env=env, stdout=output, stderr=output).returncode
         if code != 0:
@@ -192,7 +194,14 @@ def _compile(store: Store, binary: GoBinary, target: Path) -> None:
         publish(work / "binary", target)
 
 
-def pack(store: Store, key: str, draft: Path, date: int) -> BuiltLayer:
+def _go() -> str:
+    found = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    if found is None:
+        raise LibreshError("go-missing", "There is no go command to compile an image's programs with", "install Go")
+    return found
+
+
+def pack(key: str, draft: Path, date: int) -> BuiltLayer:
     """Turn draft/tree into a blob beside it. The same tree gives the same bytes."""
     tree, blob = draft / "tree", draft / "layer.tar.zst"
     _settle(tree)

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,22 +58,25 @@ class Store:
     @contextmanager
     def workspace(self) -> Iterator[Path]:
         """A folder that is gone afterwards, or after the next start if we are killed."""
-        path = Path(tempfile.mkdtemp(dir=self.root / "work"))
-        with open(f"{path}.lock", "w") as lock:
+        with self.locked("work"):
+            path = Path(tempfile.mkdtemp(dir=self.root / "work"))
+            lock = open(f"{path}.lock", "w")  # noqa: SIM115 - held for as long as the folder is in use
             fcntl.flock(lock, fcntl.LOCK_EX)
-            try:
-                yield path
-            finally:
-                shutil.rmtree(path, ignore_errors=True)
-                Path(f"{path}.lock").unlink(missing_ok=True)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            Path(f"{path}.lock").unlink(missing_ok=True)
+            lock.close()
 
     def remove_leftovers(self) -> None:
         """Clear what killed builds left. Their mounts went with their mount namespaces; their folders are here."""
-        for path in (self.root / "work").iterdir():
-            if path.suffix == ".lock":
-                _remove_unheld(path)
-            elif not Path(f"{path}.lock").exists() and path.stat().st_mtime + 60 < _now(self.root):
-                shutil.rmtree(path, ignore_errors=True)
+        with self.locked("work"):
+            for path in sorted((self.root / "work").iterdir()):
+                if path.suffix == ".lock":
+                    _remove_unheld(path)
+                elif not Path(f"{path}.lock").exists():
+                    shutil.rmtree(path, ignore_errors=True)
 
     def write(self, path: Path, content: dict[str, Any]) -> None:
         with self.workspace() as work:
@@ -82,12 +86,10 @@ class Store:
 
 
 def publish(draft: Path, path: Path) -> None:
-    """Make a finished file or folder appear under its name, whole or not at all."""
+    """Make a finished file or folder appear under its name, whole or not at all, even if the power fails now."""
     if path.is_dir():
         shutil.rmtree(path)
-    for written in [draft] if draft.is_file() else [entry for entry in draft.iterdir() if entry.is_file()]:
-        with open(written, "rb") as content:
-            os.fsync(content.fileno())
+    subprocess.run(["sync", "--file-system", str(draft)], check=True)
     os.rename(draft, path)
 
 
@@ -100,9 +102,3 @@ def _remove_unheld(lock: Path) -> None:
         shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
         lock.unlink(missing_ok=True)
 
-
-def _now(root: Path) -> float:
-    """The file system's own clock, which is the one the folders' times were taken from."""
-    probe = root / "locks" / "clock"
-    probe.touch()
-    return probe.stat().st_mtime
