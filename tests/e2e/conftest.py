@@ -1,0 +1,79 @@
+"""The cluster, the homeservers on it, and what is told when a story fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from e2e import diagnosis, kubernetes, web
+from e2e import world as clusters
+from e2e.kubernetes import Kube
+from e2e.matrix import Homeserver
+from e2e.world import ROOT, World
+
+STORIES = ("matrix", "isolation", "healing", "refusals", "memory", "survival", "deletion", "readme", "nodes")
+"""The order the files are run in: those that break things come after those that need them whole."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sort the stories among themselves; everything else stays where it is, before them."""
+
+    def place(item: pytest.Item) -> int:
+        return 1 + STORIES.index(item.path.stem.removeprefix("test_")) if item.path.parent == HERE else 0
+
+    items.sort(key=place)
+
+
+HERE = ROOT / "tests" / "e2e"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """What the cluster looked like, with every failure."""
+    report = yield
+    found = getattr(item, "funcargs", {}).get("world")
+    if report.when == "call" and report.failed and isinstance(found, World):
+        report.sections.append(("the cluster at that moment", diagnosis.describe(found)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """A cluster of one node with the operator."""
+    with clusters.made() as found:
+        yield found
+
+
+@pytest.fixture
+async def kube(world: World) -> AsyncIterator[Kube]:
+    async with kubernetes.connected(world) as found:
+        yield found
+
+
+@pytest.fixture
+async def session(world: World) -> AsyncIterator[aiohttp.ClientSession]:
+    """A browser with no cookies yet."""
+    async with web.open_session(world) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def example(world: World) -> None:
+    """The Matrix of examples/matrix.yaml, ready: chat/chat at chat.localhost."""
+    documents = [each for each in yaml.safe_load_all((ROOT / "examples" / "matrix.yaml").read_text()) if each]
+
+    async def work() -> None:
+        async with kubernetes.connected(world) as kube:
+            await kube.apply(*documents)
+            await kube.ready("Matrix", "chat", "chat")
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def chat(example: None, session: aiohttp.ClientSession) -> Homeserver:
+    """The homeserver of the example."""
+    return Homeserver(session, "chat.localhost")
