@@ -157,7 +157,7 @@ class Builder:
         """The Job of a task. A Job cannot be changed once it is made, so its name holds a digest of all it is."""
         version = task.version or self.instance.release.version
         pod = self.pod(task)
-        digest = naming.digest_of(task.once_per, pod.build())
+        digest = naming.digest_of(task.once_per, pod.build())[:10]
         metadata = self.metadata(f"{task.name}-{digest}", component=task.name, version=version)
         return objects.build_job(metadata, pod, retries=task.retries)
 

@@ -83,7 +83,7 @@ def resolve(package: AnyPackage, app: App, raw: Object, profiles: Sequence[AppPr
     try:
         spec = msgspec.convert(merged, type)
     except msgspec.ValidationError as error:
-        return Refusal(INVALID_SETTINGS, f"spec, with what {named(chosen)} gives: {error}; correct that field")
+        return Refusal(INVALID_SETTINGS, f"spec{explained(type, error)} (with what {named(chosen)} gives); correct it")
     return Effective(spec, ", ".join(profile.name for profile in chosen), origins(type, spec, layers, raw))
 
 
@@ -134,7 +134,7 @@ def check_profile(package: AnyPackage, profile: AppProfile) -> Refusal | None:
     try:
         msgspec.convert(profile.spec.defaults, type)
     except msgspec.ValidationError as error:
-        return invalid(profile, f"spec.defaults: {str(error).replace('`$.', '`').replace('`$`', 'it')}; correct it")
+        return invalid(profile, f"spec.defaults{explained(type, error)}; correct it")
     for path in profile.spec.locked:
         if field_type(type, path) is None:
             return invalid(profile, f"spec.locked: {package.kind_name} has no field {path}; correct the path")
@@ -143,6 +143,46 @@ def check_profile(package: AnyPackage, profile: AppProfile) -> Refusal | None:
 
 def invalid(profile: AppProfile, why: str) -> Refusal:
     return Refusal(INVALID_DEFAULTS, f"AppProfile {profile.name}: {why}")
+
+
+def explained(type: Any, error: msgspec.ValidationError) -> str:
+    """`.path: what is wrong`, in the words the field has for it where it has some."""
+    words, _, path = str(error).partition(" - at `$")
+    path = path.rstrip("`").removeprefix(".")
+    info = field_type(type, path) if path else None
+    if "matching regex" in words:
+        words = next(filter(None, map(message_of, within(info))), words)
+    if "enum value" in words:
+        words += f" (it takes {', '.join(map(str, choices(info)))})"
+    return f".{path}: {words}" if path else f": {words}"
+
+
+def within(info: inspect.Type | None) -> Iterator[inspect.Metadata]:
+    """The annotations of a type, through `| None`."""
+    match info:
+        case inspect.Metadata():
+            yield info
+            yield from within(info.type)
+        case inspect.UnionType():
+            for each in info.types:
+                yield from within(each)
+
+
+def choices(info: inspect.Type | None) -> tuple[Any, ...]:
+    """The values a choice has."""
+    match info:
+        case inspect.LiteralType():
+            return info.values
+        case inspect.Metadata():
+            return choices(info.type)
+        case inspect.UnionType():
+            return next(filter(None, map(choices, info.types)), ())
+        case _:
+            return ()
+
+
+def message_of(info: inspect.Metadata) -> str:
+    return str((info.extra or {}).get("message", ""))
 
 
 def broken_lock(profile: AppProfile, base: Object, raw: Object, type: type[AppSpec]) -> Refusal | None:
