@@ -18,7 +18,7 @@ from libresh.plan.decision import Decision, Settled, Waiting
 from libresh.runtime.leader import Leader
 from libresh.runtime.manager import Manager
 from support.apiserver import RealApi
-from support.fakeapi import FakeApi, Fault, Server
+from support.fakeapi import FakeApi, Server
 
 PATIENCE = 20.0
 
@@ -351,22 +351,31 @@ async def test_ones_own_echo_causes_no_pass() -> None:
         assert len(reconciler.passes) == 20
 
 
-async def test_a_change_during_ones_own_write_is_not_missed() -> None:
+@pytest.mark.parametrize("echo", ["in time", "late"])
+async def test_a_change_during_ones_own_write_is_not_missed(echo: str) -> None:
     api = FakeApi(crds=[crd()])
     reconciler = ToyReconciler()
     async with Server(api) as server, Client(Access(server.url)) as client, running(client, reconciler) as manager:
         await until_set(manager.working)
-        api.faults.add(Fault(verb="apply", kind="Toy", when="before", delay=0.2, times=1))
         api.create(toy("one"))
+        await until(lambda: ready(client, "one"))
+        await rest(manager)
+        api.faults.slow(0.3, verb="apply", kind="Toy", times=1)
+        api.edit("Toy", "one", "play", spec={"size": 2})
         await asyncio.sleep(0.1)
+        if echo == "late":
+            api.hold("Toy")
         api.edit("Toy", "one", "play", spec={"size": 9})
 
         async def followed() -> bool:
             return bool((api.get("Toy", "one", "play") or {}).get("status", {}).get("size") == 9)
 
         await until(followed)
+        if echo == "late":
+            api.release("Toy")
         await rest(manager)
-        assert api.get("Toy", "one", "play")["status"]["observedGeneration"] == 2
+        assert api.get("Toy", "one", "play")["status"]["observedGeneration"] == 3
+        assert len(reconciler.passes) == 3
 
 
 async def test_one_pass_at_a_time_for_an_object_many_for_many() -> None:
@@ -412,9 +421,9 @@ async def test_a_leader_that_lost_its_lease_writes_nothing_more(client: Client) 
     written: list[tuple[str, float]] = []
     clock = asyncio.get_running_loop().time
 
-    def writing(who: str) -> ToyReconciler:
+    def writing(who: str, pause: float) -> ToyReconciler:
         async def look(obj: Toy, reader: Any) -> Any:
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(pause)
             return clock()
 
         def judge(obj: Toy, seen: Any) -> Decision:
@@ -427,16 +436,20 @@ async def test_a_leader_that_lost_its_lease_writes_nothing_more(client: Client) 
     async with Client(client.access, Kinds([Toy])) as other:
         slow = Slow(other)
         await client.create(toy("one"))
-        first = running(other, writing("a"), leader_election=True, leader=candidate(other, "a"))
+        first = running(other, writing("a", 3.5), leader_election=True, leader=candidate(other, "a"))
         async with first as a:
             await until_set(a.working)
-            async with running(client, writing("b"), leader_election=True, leader=candidate(client, "b")) as b:
+            async with running(client, writing("b", 0.1), leader_election=True, leader=candidate(client, "b")) as b:
                 await until_set(b.synced)
-                await asyncio.sleep(0.5)
+
+                async def started() -> bool:
+                    return bool(written)
+
+                await until(started)
                 slow.cut = True
                 await until_set(b.working)
                 taken = clock()
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(2.0)
                 slow.cut = False
                 assert not a.working.is_set()
     assert {who for who, when in written if when > taken} == {"b"}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from libresh.api.meta import ObjectMeta
 from libresh.errors import LibreshError
 from libresh.kube.cache import Cache, Key
 from libresh.kube.client import Client
@@ -45,6 +46,12 @@ def merged(watched: Iterable[Watched]) -> dict[str, Watched]:
     return found
 
 
+def differs(before: ObjectMeta, after: ObjectMeta) -> bool:
+    """Whether somebody else changed what an object asks for."""
+    same = before.generation == after.generation and before.labels == after.labels
+    return not same or before.annotations != after.annotations
+
+
 class Cluster:
     """Caches of all watched kinds. `wake` is told which keys a change concerns."""
 
@@ -66,8 +73,8 @@ class Cluster:
         self.informers: dict[str, Informer] = {}
         self.watched = merged(watched)
         self._uids: dict[str, Key] = {}
-        self._writing: dict[Key, int] = {}
-        self._answered: dict[Key, int] = {}
+        self._writing: dict[Key, list[int]] = {}
+        self._answered: dict[Key, tuple[int, bool]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         for kind, wish in self.watched.items():
             self._add(kind, wish)
@@ -147,7 +154,9 @@ class Cluster:
         cache = self.cache(kind)
         entry = cache.shape.entry(answer)
         if source is not None:
-            self._answered[source] = entry.version
+            before = cache.get(entry.meta.namespace, entry.meta.name)
+            others = before is not None and differs(before.meta, entry.meta)
+            self._answered[source] = (entry.version, others)
         if cache.selector and entry.meta.labels.get(naming.MANAGED_LABEL) != naming.MANAGED_BY:
             return entry
         cache.put(entry, source)
@@ -155,14 +164,15 @@ class Cluster:
 
     @contextmanager
     def writing(self, key: Key) -> Iterator[None]:
-        """While a pass writes its own object. The echo may come before the answer: it must not cause another pass,
-        whereas a later change by somebody else must."""
-        self._writing[key] = 0
+        """While a pass writes its own object. The echo of that may come before the answer, and must not cause another
+        pass, whereas a change by somebody else must: whether its event comes before, or its result in the answer."""
+        self._writing[key] = []
         try:
             yield
         finally:
+            answered, others = self._answered.pop(key, (0, False))
             heard = self._writing.pop(key)
-            if heard > self._answered.pop(key, 0):
+            if others or any(version != answered for version in heard):
                 self.wake(key, True)
 
     async def refresh_object(self, kind: str, namespace: str, name: str) -> None:
@@ -218,7 +228,7 @@ class Cluster:
             elif old is None:
                 self._uids[entry.meta.uid] = key
             if key in self._writing:
-                self._writing[key] = new.version if new is not None else LATEST
+                self._writing[key].append(new.version if new is not None else LATEST)
             elif key != source:
                 wake(key, True)
         owner = self.owner_key(entry)
