@@ -1,4 +1,7 @@
-"""The media folder is swept of just what the bucket holds. (Synapse and S3 themselves: see the end-to-end tests.)"""
+"""What runs in Synapse's own container: sweeping the media folder of just what the bucket holds, and starting.
+
+Synapse, S3 and PostgreSQL themselves: see the end-to-end tests.
+"""
 
 import importlib.util
 import os
@@ -38,6 +41,16 @@ class Bucket:
         return {"ContentLength": self.sizes[Key]}
 
 
+def load(name: str) -> Any:
+    """A tool as a module."""
+    spec = importlib.util.spec_from_file_location(name, package.HERE / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The backend on a folder of its own, over a provider that has a bucket and nothing else."""
@@ -62,12 +75,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         module = ModuleType(name)
         vars(module).update(names)
         monkeypatch.setitem(sys.modules, name, module)
-    spec = importlib.util.spec_from_file_location("libresh_media", package.HERE / "tools" / "libresh_media.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.OffloadingBackend(None, None)
+    return load("libresh_media").OffloadingBackend(None, None)
 
 
 def put(backend: Any, path: str, *, content: bytes = b"12345", touched: float = OLD, stored: int | None = 5) -> Path:
@@ -111,3 +119,50 @@ def test_a_bucket_that_does_not_answer_takes_nothing_away(backend: Any) -> None:
     with pytest.raises(ClientError):
         backend.sweep(NOW)
     assert file.exists()
+
+
+class OperationalError(Exception):
+    """As psycopg2 raises it."""
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The start tool, over a database driver that does as the test says."""
+    driver = ModuleType("psycopg2")
+    vars(driver).update(OperationalError=OperationalError, connect=None)
+    monkeypatch.setitem(sys.modules, "psycopg2", driver)
+    return load("libresh_start")
+
+
+def test_it_starts_as_soon_as_the_database_answers(start: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    config = tmp_path / "homeserver.yaml"
+    config.write_text("database: {name: psycopg2, args: {host: db, port: 5432, cp_max: 10}}")
+    tries: list[dict[str, Any]] = []
+
+    def connect(**settings: Any) -> Any:
+        tries.append(settings)
+        if len(tries) < 3:
+            raise OperationalError("connection refused")
+        return SimpleNamespace(close=lambda: None)
+
+    slept: list[float] = []
+    started: list[list[str]] = []
+    monkeypatch.setattr(start.psycopg2, "connect", connect)
+    monkeypatch.setattr(
+        start.wait_for_database, "__kwdefaults__", {"patience": 9, "clock": lambda: 0, "sleep": slept.append}
+    )
+    monkeypatch.setattr(start.os, "execv", lambda path, words: started.append(words))
+    start.main(["--config-path", str(config), "--config-path", "/nowhere/mail-none.yaml"])
+    assert tries[-1] == {"host": "db", "port": 5432, "connect_timeout": 3}
+    assert slept == [1, 1]
+    assert started[0][1:4] == ["-m", "synapse.app.homeserver", "--config-path"]
+
+
+def test_it_gives_up_with_the_reason(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def connect(**settings: Any) -> None:
+        raise OperationalError("no route to host")
+
+    monkeypatch.setattr(start.psycopg2, "connect", connect)
+    clock = iter(range(100))
+    with pytest.raises(SystemExit, match=r"did not answer within 5 s: no route to host"):
+        start.wait_for_database({}, patience=5, clock=lambda: next(clock), sleep=lambda seconds: None)

@@ -94,7 +94,7 @@ def homeserver(matrix: Instance[MatrixSpec]) -> Singleton:
     health = Probe(port="http", path="/health")
     process = Process(
         image=matrix.image("synapse"),
-        argv=("python", "-m", "synapse.app.homeserver", *config.arguments(matrix)),
+        argv=("python", f"{config.TOOLS_PATH}/libresh_start.py", *config.arguments(matrix)),
         env=environment(matrix),
         ports={"http": HTTP_PORT, **({"metrics": METRICS_PORT} if metrics else {})},
         uses=uses(),
