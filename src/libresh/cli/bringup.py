@@ -16,7 +16,7 @@ import yaml
 
 from libresh import images
 from libresh.catalog.settings import Settings
-from libresh.cli import access, applying, install, overview
+from libresh.cli import access, applying, install, overview, probe
 from libresh.cli.access import Target
 from libresh.cli.board import Show
 from libresh.cli.manifests import Installation, discovery
@@ -32,6 +32,7 @@ CA_CONFIG_MAP = "kube-public/local-ca"
 NOT_RUN = frozenset({"base", "pause", "python"})
 """Images that others stand on, or that a cluster brings itself."""
 MATRIX_PATIENCE = 900.0
+ANSWER_PATIENCE = 180.0
 TELL_EVERY = 4.0
 """Seconds between two words on what is waited for: it changes faster than people read."""
 
@@ -104,7 +105,7 @@ def check_machine(show: Show) -> None:
 def check_toolchain() -> None:
     """Whether this Go, or the one it fetches for itself, can build what is asked of it."""
     folder = binaries.sources() / "kubernetes"
-    said = subprocess.run([binaries.find_go(), "version"], cwd=folder, capture_output=True, text=True, check=False)
+    said = subprocess.run([binaries.find_go(), "list", "-m"], cwd=folder, capture_output=True, text=True, check=False)
     if said.returncode != 0:
         lines = (folder / "go.mod").read_text().splitlines()
         wanted = next((line for line in lines if line.startswith("go ")), "a newer go")
@@ -205,8 +206,21 @@ def start_apps(wish: Wish, result: Result) -> Any:
         apps = {type.KIND.kind for type in discovery.app_types()}
         result.apps = [obj for obj in documents if obj["kind"] in apps]
         access.run(lambda client: apply_and_wait(client, documents, result.apps, show), result.target)
+        for app in result.apps:
+            wait_for_answer(app, result.cluster, show)
 
     return run
+
+
+def wait_for_answer(app: Object, made: spec.Cluster, show: Show) -> None:
+    """Until it answers through the edge: just after a restart a status may still tell of the time before."""
+    host, deadline = app["spec"]["host"], time.monotonic() + ANSWER_PATIENCE
+    while trouble := probe.trouble_at(host, (str(made.edge_address), 443), made.folder / "ca" / "root.crt"):
+        if time.monotonic() > deadline:
+            look = f"libresh status; libresh logs {app['kind'].lower()}/{app['metadata']['name']}"
+            raise LibreshError("no-answer", trouble, f"{look}; the edge's log is {made.logs}/cluster.log")
+        show.say(trouble)
+        time.sleep(1)
 
 
 def read_example(path: Path, suffix: str) -> list[Object]:

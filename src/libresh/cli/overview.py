@@ -223,7 +223,7 @@ def trouble_of_operator(pods: Sequence[Object]) -> str:
             ended = (
                 container.get("state", {}).get("terminated") or container.get("lastState", {}).get("terminated")
             ) or {}
-            if container.get("restartCount", 0) and not container.get("ready") and ended:
+            if container.get("restartCount", 0) > 1 and not container.get("ready") and ended:
                 return f"it starts and ends with {ended.get('exitCode')} again and again ({ended.get('reason', '')})"
     return observed.trouble_of(pods)
 
