@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -17,8 +18,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// MaxBody is the annotation that limits a request's body; without it there is no limit.
+// MaxBody is the annotation that limits a request's body; without it, and without nginx's, there is no limit.
 const MaxBody = "edge.libre.sh/max-body-size"
+
+// NginxMaxBody says the same in most Ingresses there are: bytes, or with k, m or g as nginx counts them; 0 is no limit.
+const NginxMaxBody = "nginx.ingress.kubernetes.io/proxy-body-size"
 
 // Seen is what the API server says, as far as the edge serves it.
 type Seen struct {
@@ -106,7 +110,7 @@ func (b *builder) problem(ingress *networkingv1.Ingress, reason, format string, 
 func (b *builder) addRoutes(ingress *networkingv1.Ingress) {
 	limit, err := maxBody(ingress)
 	if err != nil {
-		b.problem(ingress, "InvalidAnnotation", "%s: %v; no limit is applied", MaxBody, err)
+		b.problem(ingress, "InvalidAnnotation", "%v; no limit is applied", err)
 	}
 	for _, rule := range ingress.Spec.Rules {
 		if rule.HTTP == nil {
@@ -127,16 +131,32 @@ func (b *builder) addRoutes(ingress *networkingv1.Ingress) {
 func maxBody(ingress *networkingv1.Ingress) (int64, error) {
 	text := ingress.Annotations[MaxBody]
 	if text == "" {
-		return 0, nil
+		return nginxSize(ingress.Annotations[NginxMaxBody])
 	}
 	quantity, err := resource.ParseQuantity(text)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%s: %w", MaxBody, err)
 	}
 	if quantity.Sign() < 0 {
-		return 0, fmt.Errorf("%s is negative", text)
+		return 0, fmt.Errorf("%s: %s is negative", MaxBody, text)
 	}
 	return quantity.Value(), nil
+}
+
+func nginxSize(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	digits := strings.TrimRight(strings.ToLower(text), "kmg")
+	size, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || size < 0 || len(text)-len(digits) > 1 {
+		return 0, fmt.Errorf("%s: %q is not a size", NginxMaxBody, text)
+	}
+	shift := map[string]int{"": 0, "k": 10, "m": 20, "g": 30}[strings.ToLower(text[len(digits):])]
+	if size > math.MaxInt64>>shift {
+		return 0, fmt.Errorf("%s: %q is too large", NginxMaxBody, text)
+	}
+	return size << shift, nil
 }
 
 func (b *builder) addRoute(ingress *networkingv1.Ingress, host string, path networkingv1.HTTPIngressPath, limit int64) {
