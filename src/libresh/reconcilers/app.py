@@ -147,12 +147,13 @@ class AppReconciler(Generic[A]):
         return replace(seen, instance=instance, parts=self.package.parts(instance))
 
     async def observe_volumes(self, obj: A, reader: Reader) -> tuple[str, ...]:
-        """The kept volumes that are there."""
-        found = [
-            (each.part, Ref("PersistentVolumeClaim", f"{obj.name}-{each.part}", obj.namespace))
-            for each in self.kept("PersistentVolumeClaim")
-        ]
-        return tuple([part for part, ref in found if await reader.get(ref)])
+        """The kept volumes that are there and are this application's."""
+        mine, found = naming.owner_value(obj.KIND.kind, obj.name), []
+        for each in self.kept("PersistentVolumeClaim"):
+            volume = await reader.get(Ref(each.kind, f"{obj.name}-{each.part}", obj.namespace))
+            if volume and volume["metadata"].get("labels", {}).get(naming.KEPT_FOR_LABEL) == mine:
+                found.append(each.part)
+        return tuple(found)
 
     async def observe_hosts(self, obj: A, raw: Object, reader: Reader) -> tuple[NamedHost, ...]:
         """The hosts of this application, and other applications, of any kind, that name them."""
