@@ -83,7 +83,7 @@ def write_archive(
 
 
 def reference(recipe: Recipe, prefix: str) -> str:
-    return f"{prefix}/{recipe.name}:{recipe.version}"
+    return f"{prefix}/{recipe.image}:{recipe.version}"
 
 
 def references(prefix: str = DEFAULT_PREFIX, source: Path | None = None) -> dict[str, str]:

@@ -33,6 +33,7 @@ UNSTABLE = (
     "var/cache/ldconfig/aux-cache", "var/log", "var/lib/apt/lists", "var/cache/apt", "var/cache/debconf",
     "var/lib/dpkg/status-old", "var/lib/dpkg/diversions-old", "var/lib/dpkg/statoverride-old", "etc/.pwd.lock",
     "var/lib/systemd", "var/lib/dpkg/lock", "var/lib/dpkg/lock-frontend", "var/lib/dpkg/triggers/Lock",
+    "etc/machine-id", "var/lib/dbus/machine-id",
     "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-", "root/.cache",
 )
 """Logs, caches and locks: no use in an image, and never the same twice."""

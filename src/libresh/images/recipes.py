@@ -13,7 +13,7 @@ from typing import Any
 from libresh.errors import LibreshError
 
 PLACEHOLDER = re.compile(r"\$\{([a-z0-9_]+)\}")
-RECIPE_WORDS = {"version", "title", "licenses", "from", "layer", "config", "check", "internal"}
+RECIPE_WORDS = {"version", "title", "licenses", "from", "layer", "config", "check", "internal", "image"}
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ class Recipe:
     """An image. `parent` is the recipe whose layers come first; "debian" is the bootstrapped system, "" nothing."""
 
     name: str
+    image: str
+    """What it is published as: usually its own name, another's for an earlier version of the same image."""
     version: str
     title: str
     licenses: str
@@ -96,6 +98,7 @@ class Recipe:
     config: Config
     checks: tuple[Check, ...]
     internal: bool
+    """Not among the images of an installation; built when another needs it or somebody names it."""
 
     def builders(self) -> tuple[str, ...]:
         """The other recipes that must be built before this one."""
@@ -178,6 +181,7 @@ class _Reader:
         try:
             return Recipe(
                 name=self.path.parent.name,
+                image=data.get("image", self.path.parent.name),
                 version=data["version"],
                 title=data["title"],
                 licenses=data.get("licenses", "Apache-2.0"),
