@@ -1,8 +1,9 @@
 """The command line as a whole: help, errors, exit codes, which cluster is meant."""
 
-import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,40 @@ from libresh.cli.access import Target
 from libresh.errors import LibreshError, Unavailable
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "libresh.cli", *arguments]
-    env = {**os.environ, **environment}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+@dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a whole command line in this process."""
+
+    def call(*arguments: str, **environment: str) -> Done:
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.argv", ["libresh", *arguments])
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with pytest.raises(SystemExit) as ended:
+                main.main()
+        said = capsys.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return call
+
+
+def test_it_is_a_program() -> None:
+    command = [sys.executable, "-m", "libresh.cli", "version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.startswith("libresh ")
 
 
 @pytest.mark.parametrize("command", main.COMMANDS)
@@ -26,20 +57,20 @@ def test_every_command_loads_and_explains_itself(command: str) -> None:
     assert found.help
 
 
-def test_help_lists_all_commands() -> None:
+def test_help_lists_all_commands(run: Run) -> None:
     done = run("--help")
     assert done.returncode == 0
     for command in main.COMMANDS:
         assert f"  {command} " in done.stdout
 
 
-def test_wrong_usage_ends_with_2() -> None:
+def test_wrong_usage_ends_with_2(run: Run) -> None:
     assert run("nonsense").returncode == 2
     assert run("status", "--nonsense").returncode == 2
     assert run("status", "-A", "-n", "x").returncode == 2
 
 
-def test_an_error_says_what_and_the_way_out_without_a_trace(tmp_path: Path) -> None:
+def test_an_error_says_what_and_the_way_out_without_a_trace(run: Run, tmp_path: Path) -> None:
     done = run("status", KUBECONFIG=str(tmp_path / "none"))
     assert done.returncode == 1
     assert "There is no kubeconfig" in done.stderr
@@ -48,14 +79,14 @@ def test_an_error_says_what_and_the_way_out_without_a_trace(tmp_path: Path) -> N
     assert done.stdout == ""
 
 
-def test_an_error_for_programs_is_json(tmp_path: Path) -> None:
+def test_an_error_for_programs_is_json(run: Run, tmp_path: Path) -> None:
     import json
 
     done = run("status", "-o", "json", KUBECONFIG=str(tmp_path / "none"))
     assert json.loads(done.stderr)["error"]["reference"] == "no-kubeconfig"
 
 
-def test_a_trace_only_where_it_was_asked_for(tmp_path: Path) -> None:
+def test_a_trace_only_where_it_was_asked_for(run: Run, tmp_path: Path) -> None:
     assert "Traceback" in run("--debug", "status", KUBECONFIG=str(tmp_path / "none")).stderr
 
 
@@ -80,13 +111,13 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(shell: str) -> None:
+def test_completion(run: Run, shell: str) -> None:
     done = run("completion", shell)
     assert done.returncode == 0
     assert "_LIBRESH_COMPLETE" in done.stdout
 
 
-def test_completion_answers() -> None:
+def test_completion_answers(run: Run) -> None:
     done = run(_LIBRESH_COMPLETE="bash_complete", COMP_WORDS="libresh ins", COMP_CWORD="1")
     assert "install" in done.stdout
     assert "status" not in done.stdout

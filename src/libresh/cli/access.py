@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import click
 
 from libresh.cli.manifests import discovery
-from libresh.errors import LibreshError
+from libresh.errors import LibreshError, Unavailable
 from libresh.kube import auth
 from libresh.kube.client import Client
 from libresh.local import spec, state
@@ -69,7 +69,7 @@ class Target:
             raise LibreshError(
                 "no-cluster",
                 "No cluster is known: there is no $KUBECONFIG, no ~/.kube/config and no local cluster on this machine",
-                "name a kubeconfig with --kubeconfig, or make a cluster here with: libresh up",
+                "name a kubeconfig with --kubeconfig, or make a cluster here with: libresh up (it is root's: use sudo)",
             ) from error
 
 
@@ -120,4 +120,9 @@ def run(work: Callable[[Client], Awaitable[T]], target: Target) -> T:
         async with connect(target) as client:
             return await work(client)
 
-    return asyncio.run(connected())
+    try:
+        return asyncio.run(connected())
+    except Unavailable as error:
+        if error.reference == "api-unreachable" and target.path == str(local_kubeconfig()):
+            raise Unavailable(error.reference, error.message, "start the local cluster: libresh up") from error
+        raise
