@@ -47,6 +47,9 @@ class Reader(Protocol):
     async def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
         """All of one of our own kinds (`namespace=None`: everywhere), sorted by namespace and name."""
 
+    async def declared(self, type: type[T]) -> Sequence[T]:
+        """As `list`, for those who care for what people declared: a change of a status does not bring them back."""
+
     async def find(self, type: type[T], path: str, value: str) -> Sequence[T]:
         """All of one of our own kinds whose text at `path` (such as spec.host) is `value`, by an index.
 

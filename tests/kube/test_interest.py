@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from libresh.kube.cache import FieldIndex
-from libresh.kube.interest import Interest
+from libresh.kube.interest import DECLARED, Interest
 from libresh.kube.kinds import KindInfo
 from libresh.kube.objects import Entry, Shape
 
@@ -14,8 +14,8 @@ ONE, TWO = ("App", "ns", "one"), ("App", "ns", "two")
 SHAPE = Shape(KindInfo("Pod", "v1", "pods"))
 
 
-def pod(name: str = "p", namespace: str = "ns", host: str = "", **labels: str) -> Entry:
-    metadata = {"name": name, "namespace": namespace, "labels": labels, "resourceVersion": "1"}
+def pod(name: str = "p", namespace: str = "ns", host: str = "", generation: int = 1, **labels: str) -> Entry:
+    metadata = {"name": name, "namespace": namespace, "labels": labels, "resourceVersion": "1", "generation": generation}
     return SHAPE.entry(json.dumps({"metadata": metadata, "spec": {"host": host}}).encode())
 
 
@@ -34,6 +34,11 @@ CASES: dict[str, tuple[Any, Entry | None, Entry | None, bool]] = {
     "its labels elsewhere": (("Pod", "other", (("app", "x"),)), None, pod(app="x"), False),
     "the value of its field": (("Pod", "=", "spec.host", "h"), None, pod(host="h"), True),
     "the value its field had": (("Pod", "=", "spec.host", "h"), pod(host="h"), pod(host="i"), True),
+    "a new one, for what is declared": (("Pod", "=", DECLARED), None, pod(), True),
+    "an edit, for what is declared": (("Pod", "=", DECLARED), pod(), pod(generation=2), True),
+    "a label, for what is declared": (("Pod", "=", DECLARED), pod(), pod(app="x"), True),
+    "its deletion, for what is declared": (("Pod", "=", DECLARED), pod(), None, True),
+    "its status alone, for what is declared": (("Pod", "=", DECLARED), pod(), pod(), False),
     "another value": (("Pod", "=", "spec.host", "h"), None, pod(host="i"), False),
 }
 

@@ -54,6 +54,9 @@ class World:
         found = [msgspec.convert(self.objects[ref], type) for ref in refs]
         return [each for each in found if namespace in (None, each.namespace)]
 
+    async def declared(self, type: type[Any]) -> Sequence[Any]:
+        return await self.list(type)
+
     async def find(self, type: type[Any], path: str, value: str) -> Sequence[Any]:
         def at(obj: Object) -> Any:
             here: Any = obj

@@ -6,6 +6,7 @@ A token says what was read:
     (kind,)                          all of a kind
     (kind, namespace | None, labels) the objects with these labels (labels: a sorted tuple of pairs)
     (kind, "=", path, value)         the objects whose field has a value
+    (kind, "=", DECLARED)            all of a kind, but for their status
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from libresh.kube.cache import FieldIndex, Key
 from libresh.kube.objects import Entry
 
+DECLARED = "declared"
 Token = tuple[object, ...]
 Labels = tuple[tuple[str, str], ...]
 
@@ -105,6 +107,8 @@ class Interest:
         yield from self.readers((kind, namespace, name))
         yield from self.readers((kind, namespace))
         yield from self.readers((kind,))
+        if is_declared_anew(old, new):
+            yield from self.readers((kind, "=", DECLARED))
         for scope in {namespace, None} if namespace else {"", None}:
             for labels in tuple(self._selections.get((kind, scope), ())):
                 if any(has_all(entry, labels) for entry in present):
@@ -117,3 +121,17 @@ class Interest:
 def has_all(entry: Entry, labels: Labels) -> bool:
     found = entry.meta.labels
     return all(found.get(key) == value for key, value in labels)
+
+
+def is_declared_anew(old: Entry | None, new: Entry | None) -> bool:
+    """Whether more than the status differs, as far as metadata tells."""
+    if old is None or new is None:
+        return True
+    before, after = old.meta, new.meta
+    return (before.uid, before.generation, before.labels, before.annotations, before.deletion_timestamp) != (
+        after.uid,
+        after.generation,
+        after.labels,
+        after.annotations,
+        after.deletion_timestamp,
+    )

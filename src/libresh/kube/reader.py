@@ -11,7 +11,7 @@ from libresh.api.meta import Resource
 from libresh.errors import LibreshError
 from libresh.kube.cache import Cache, Key
 from libresh.kube.cluster import Cluster
-from libresh.kube.interest import Token
+from libresh.kube.interest import DECLARED, Token
 from libresh.kube.objects import Entry, has_labels, owner_uid
 from libresh.kube.views import secret_view
 from libresh.plan.actions import Object, Ref
@@ -105,6 +105,13 @@ class PassReader:
         cache = self._cache(kind)
         self.tokens.append((kind,) if namespace is None else (kind, namespace))
         return self._typed(cache, cache.entries(namespace))
+
+    async def declared(self, type: type[T]) -> Sequence[T]:
+        """All of one of our own kinds, for what people declared: changes of their status do not matter."""
+        kind = type.KIND.kind
+        cache = self._cache(kind)
+        self.tokens.append((kind, "=", DECLARED))
+        return self._typed(cache, cache.entries())
 
     async def find(self, type: type[T], path: str, value: str) -> Sequence[T]:
         """All of one of our own kinds whose field at `path` (such as spec.host) is `value`, by an index."""

@@ -110,7 +110,7 @@ class AppReconciler(Generic[A]):
     async def observe(self, obj: A, reader: Reader) -> Observed:
         """Reads the settings in force, the services behind, what runs, and who else wants the hosts."""
         raw = (await reader.get(obj.ref) or {}).get("spec") or {}
-        effective = resolve(self.package, obj, raw, await reader.list(AppProfile))
+        effective = resolve(self.package, obj, raw, await reader.declared(AppProfile))
         running = {each["metadata"]["name"]: each for kind in WORKLOADS for each in await reader.owned(kind, obj)}
         jobs = {each["metadata"]["name"]: each for each in await reader.owned("Job", obj)}
         claims = tuple([each for claim in CLAIMS for each in await owned_claims(claim, obj, reader)])
