@@ -60,7 +60,7 @@ class Reader(Protocol):
         """The objects of `kind` whose controller is `owner`, sorted by name."""
 
     async def select(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> Sequence[Object]:
-        """Objects of a watched kind by labels, sorted. Only the ones libre.sh manages, unless the kind is watched whole."""
+        """Objects of a watched kind by labels, sorted: of kinds watched as `managed`, only what libre.sh made."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ SHAPE = Shape(KindInfo("Pod", "v1", "pods"))
 
 
 def pod(name: str = "p", namespace: str = "ns", host: str = "", generation: int = 1, **labels: str) -> Entry:
-    metadata = {"name": name, "namespace": namespace, "labels": labels, "resourceVersion": "1", "generation": generation}
+    metadata: dict[str, Any] = {"name": name, "namespace": namespace, "labels": labels}
+    metadata |= {"resourceVersion": "1", "generation": generation}
     return SHAPE.entry(json.dumps({"metadata": metadata, "spec": {"host": host}}).encode())
 
 
