@@ -138,6 +138,7 @@ def test_names_fit_also_the_longest(package: AnyPackage, spec: dict[str, Any]) -
     for each in objects_of(package, spec):
         name = each["metadata"]["name"]
         assert re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name), name
+        assert each["kind"] != "CronJob" or len(name) <= 52, f"{name}: the API server takes no more for a CronJob"
         for value in each["metadata"]["labels"].values():
             assert re.fullmatch(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", value), value
 
