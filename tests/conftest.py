@@ -1,18 +1,14 @@
 """Fixtures every test may use: the fake API server, the real one, and both in turn."""
 
-import itertools
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 
-import aiohttp
 import pytest
+
 from support.apiserver import RealApi
-from support.door import Door, trust
+from support.door import Door, door_to, fake_door_to
 from support.fakeapi import FakeApi, Server
 from support.manifests import crds
 from support.widgets import CRDS
-
-COUNTER = itertools.count(1)
 
 
 @pytest.fixture
@@ -46,25 +42,11 @@ def forgetful_api() -> Iterator[RealApi]:
         yield server
 
 
-@asynccontextmanager
-async def door_to(server: RealApi) -> AsyncIterator[Door]:
-    """A door to a real server, with a fresh namespace."""
-    connector = aiohttp.TCPConnector(ssl=trust(server.ca))
-    headers = {"Authorization": f"Bearer {server.token}"}
-    namespace = f"test-{next(COUNTER)}"
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-        door = Door(server.url, session, namespace, real=server)
-        made = await door.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
-        assert made.status == 201, made.body
-        yield door
-
-
 @pytest.fixture
 async def fake_door() -> AsyncIterator[Door]:
     """The fake with the kinds of support.widgets."""
-    api = FakeApi(crds=CRDS)
-    async with Server(api) as server, aiohttp.ClientSession() as session:
-        yield Door(server.url, session, "test", api)
+    async with fake_door_to(FakeApi(crds=CRDS)) as door:
+        yield door
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import asyncio
 from typing import Any
 
 import pytest
+
 from support.door import Door, Reply
 from support.widgets import GLOBES, WIDGETS, config, widget
 
@@ -263,8 +264,14 @@ async def test_an_apply_that_leaves_its_finaliser_out_lets_go(api: Door) -> None
 
 def owned_by(owner: Reply, *, blocking: bool = True) -> dict[str, Any]:
     """Metadata of a dependant."""
-    reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata.name"],
-                 "uid": owner["metadata.uid"], "controller": True, "blockOwnerDeletion": blocking}
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata.name"],
+        "uid": owner["metadata.uid"],
+        "controller": True,
+        "blockOwnerDeletion": blocking,
+    }
     return {"ownerReferences": [reference]}
 
 
@@ -308,8 +315,14 @@ async def test_in_the_foreground_the_owner_goes_last(api: Door) -> None:
 
 
 async def test_an_object_whose_owner_never_was_is_collected(api: Door) -> None:
-    owner = Reply(200, {"apiVersion": "test.libre.sh/v1", "kind": "Widget",
-                        "metadata": {"name": "none", "uid": "00000000-0000-4000-8000-000000000000"}})
+    owner = Reply(
+        200,
+        {
+            "apiVersion": "test.libre.sh/v1",
+            "kind": "Widget",
+            "metadata": {"name": "none", "uid": "00000000-0000-4000-8000-000000000000"},
+        },
+    )
     await api.create(CONFIGS, config("child", owned_by(owner)))
     await api.eventually(lambda: gone(api, f"{CONFIGS}/child"))
 

@@ -5,6 +5,7 @@ import time
 
 import aiohttp
 import pytest
+
 from support.fakeapi import FakeApi, Refusal, Server
 
 
@@ -27,7 +28,9 @@ async def test_a_crash_after_a_write_applies_it_and_lets_nothing_more_in(fake_ap
         async with session.post(url, json=config_map("three")) as answer:
             assert answer.status == 201
     assert [str(write) for write in fake_api.api.journal] == [
-        "create ConfigMap default/one", "create ConfigMap default/two", "create ConfigMap default/three",
+        "create ConfigMap default/one",
+        "create ConfigMap default/two",
+        "create ConfigMap default/three",
     ]
 
 

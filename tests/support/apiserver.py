@@ -165,7 +165,11 @@ class RealApi:
     def run(self, name: str, *flags: str) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
             program = subprocess.Popen(
-                [str(binary()), name, *flags], stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder,
+                [str(binary()), name, *flags],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                cwd=self.folder,
                 preexec_fn=die_with_parent,
             )
         self.programs.append((name, program))
@@ -198,11 +202,17 @@ class RealApi:
     def etcd_flags(self) -> list[str]:
         client, peer = f"http://127.0.0.1:{self.etcd_port}", f"http://127.0.0.1:{self.peer_port}"
         return [
-            f"--data-dir={self.folder / 'etcd'}", f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
-            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
-            "--unsafe-no-fsync", "--log-level=warn",
+            f"--data-dir={self.folder / 'etcd'}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
             # One member elects itself: no reason to wait a second for others.
-            "--heartbeat-interval=10", "--election-timeout=50",
+            "--heartbeat-interval=10",
+            "--election-timeout=50",
         ]
 
     def apiserver_flags(self) -> list[str]:
@@ -219,21 +229,37 @@ class RealApi:
             )
         )
         return [
-            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self.port}",
-            f"--etcd-servers=http://127.0.0.1:{self.etcd_port}", f"--cert-dir={self.folder}",
-            f"--tls-cert-file={certificate}", f"--tls-private-key-file={key}", f"--client-ca-file={self.ca}",
-            f"--token-auth-file={tokens}", "--authorization-mode=RBAC", "--service-cluster-ip-range=10.96.0.0/16",
-            f"--service-account-key-file={public}", f"--service-account-signing-key-file={account}",
-            "--service-account-issuer=https://localhost", "--allow-privileged=true", "--profiling=false",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={self.port}",
+            f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
+            f"--cert-dir={self.folder}",
+            f"--tls-cert-file={certificate}",
+            f"--tls-private-key-file={key}",
+            f"--client-ca-file={self.ca}",
+            f"--token-auth-file={tokens}",
+            "--authorization-mode=RBAC",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            f"--service-account-key-file={public}",
+            f"--service-account-signing-key-file={account}",
+            "--service-account-issuer=https://localhost",
+            "--allow-privileged=true",
+            "--profiling=false",
             # Nobody makes the service accounts that pods would wait for.
-            "--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", *self.flags,
+            "--disable-admission-plugins=ServiceAccount",
+            "--endpoint-reconciler-type=none",
+            *self.flags,
         ]
 
     def controller_flags(self) -> list[str]:
         config = self.kubeconfig()
         return [
-            f"--kubeconfig={config}", "--bind-address=127.0.0.1", f"--secure-port={self.manager_port}",
-            f"--cert-dir={self.folder}", "--leader-elect=false", "--profiling=false",
+            f"--kubeconfig={config}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self.manager_port}",
+            f"--cert-dir={self.folder}",
+            "--leader-elect=false",
+            "--profiling=false",
             "--controllers=garbage-collector-controller,namespace-controller",
         ]
 
@@ -246,7 +272,9 @@ class RealApi:
         certificate, key = self.authority.issue(user.replace(":", "-") if ":" in user else user, groups)
         path = self.folder / f"{user.replace(':', '-')}.kubeconfig"
         content = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
             "clusters": [{"name": "test", "cluster": {"server": self.url, "certificate-authority": str(self.ca)}}],
             "users": [{"name": user, "user": {"client-certificate": str(certificate), "client-key": str(key)}}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": user}}],
@@ -263,7 +291,11 @@ class RealApi:
         """Runs kubectl as the administrator and returns what it printed."""
         done = subprocess.run(
             [str(binary()), "kubectl", f"--kubeconfig={self.kubeconfig()}", *arguments],
-            input=stdin, capture_output=True, text=True, check=False, timeout=60,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         if done.returncode:
             raise RuntimeError(f"kubectl {' '.join(arguments)}: {done.stderr.strip()}")
@@ -294,12 +326,16 @@ class RealApi:
 
     def compact(self) -> None:
         """Makes etcd forget its history. With `--watch-cache=false` the server then answers 410 for the past."""
-        for path, body in (("kv/range", b'{"key":"AA==","limit":"1"}'), ("kv/compaction", b"")):
-            if path == "kv/compaction":
-                body = f'{{"revision":"{revision}","physical":true}}'.encode()
-            request = urllib.request.Request(f"http://127.0.0.1:{self.etcd_port}/v3/{path}", data=body)
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                revision = yaml.safe_load(answer.read())["header"]["revision"]
+        now = self.etcd("kv/range", {"key": "AA==", "limit": "1"})["header"]["revision"]
+        self.etcd("kv/compaction", {"revision": now, "physical": True})
+
+    def etcd(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Asks etcd over its JSON gateway."""
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.etcd_port}/v3/{path}", data=data)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            found: dict[str, Any] = json.loads(answer.read())
+            return found
 
 
 __all__ = ["RealApi", "Unstartable", "binary"]

@@ -1,8 +1,8 @@
 """A plain way to talk to either API server, so that one suite can ask both the same."""
 
 import asyncio
+import itertools
 import json
-import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from .apiserver import RealApi
-from .fakeapi import FakeApi
+from .fakeapi import FakeApi, Server
 
 Object = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
@@ -149,6 +149,24 @@ class Watching:
             return True
 
 
-def trust(ca: Any) -> ssl.SSLContext:
-    """TLS that trusts one authority."""
-    return ssl.create_default_context(cafile=str(ca))
+NUMBERS = itertools.count(1)
+
+
+@asynccontextmanager
+async def door_to(server: RealApi) -> AsyncIterator[Door]:
+    """A door to a real server, with a fresh namespace."""
+    connector = aiohttp.TCPConnector(ssl=server.context())
+    headers = {"Authorization": f"Bearer {server.token}"}
+    namespace = f"real-namespace-{next(NUMBERS)}"
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        door = Door(server.url, session, namespace, real=server)
+        made = await door.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        assert made.status == 201, made.body
+        yield door
+
+
+@asynccontextmanager
+async def fake_door_to(api: FakeApi) -> AsyncIterator[Door]:
+    """A door to a fake."""
+    async with Server(api) as server, aiohttp.ClientSession() as session:
+        yield Door(server.url, session, "fake-namespace", api)

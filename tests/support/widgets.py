@@ -27,8 +27,11 @@ SPEC: dict[str, Any] = {
         "port": {"x-kubernetes-int-or-string": True},
         "parent": {
             "type": "object",
-            "properties": {"child": {"type": "string"}, "grown": {"type": "integer", "default": 18},
-                           "other": {"type": "string"}},
+            "properties": {
+                "child": {"type": "string"},
+                "grown": {"type": "integer", "default": 18},
+                "other": {"type": "string"},
+            },
         },
         "tags": {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"},
         "plain": {"type": "array", "items": {"type": "string"}, "maxItems": 3},
@@ -39,8 +42,12 @@ SPEC: dict[str, Any] = {
             "items": {
                 "type": "object",
                 "required": ["name"],
-                "properties": {"name": {"type": "string"}, "value": {"type": "string"}, "more": {"type": "string"},
-                               "deep": {"type": "object", "additionalProperties": {"type": "string"}}},
+                "properties": {
+                    "name": {"type": "string"},
+                    "value": {"type": "string"},
+                    "more": {"type": "string"},
+                    "deep": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
             },
         },
         "ports": {
@@ -50,8 +57,11 @@ SPEC: dict[str, Any] = {
             "items": {
                 "type": "object",
                 "required": ["port"],
-                "properties": {"port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"},
-                               "title": {"type": "string"}},
+                "properties": {
+                    "port": {"type": "integer"},
+                    "protocol": {"type": "string", "default": "TCP"},
+                    "title": {"type": "string"},
+                },
             },
         },
         "map": {"type": "object", "additionalProperties": {"type": "string"}},
@@ -70,7 +80,10 @@ STATUS: dict[str, Any] = {
         "phase": {"type": "string"},
         "observedGeneration": {"type": "integer"},
         "conditions": {
-            "type": "array", "items": CONDITION, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"],
+            "type": "array",
+            "items": CONDITION,
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
         },
     },
 }
@@ -90,7 +103,10 @@ def crd(kind: str, *, scope: str = "Namespaced", status: bool = True) -> dict[st
             "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
             "versions": [
                 {
-                    "name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema},
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": schema},
                     **({"subresources": {"status": {}}} if status else {}),
                 }
             ],
@@ -101,11 +117,16 @@ def crd(kind: str, *, scope: str = "Namespaced", status: bool = True) -> dict[st
 CRDS = (crd("Widget"), crd("Plain", status=False), crd("Globe", scope="Cluster"))
 
 
-def widget(name: str = "w", metadata: dict[str, Any] | None = None, kind: str = "Widget", **spec: Any) -> dict[str, Any]:
+def widget(
+    name: str = "w", metadata: dict[str, Any] | None = None, kind: str = "Widget", **spec: Any
+) -> dict[str, Any]:
     """An object of one of these kinds."""
     status = spec.pop("status", None)
     made: dict[str, Any] = {
-        "apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": name, **(metadata or {})}, "spec": spec,
+        "apiVersion": f"{GROUP}/v1",
+        "kind": kind,
+        "metadata": {"name": name, **(metadata or {})},
+        "spec": spec,
     }
     return {**made, "status": status} if status is not None else made
 

@@ -1,9 +1,9 @@
 """A Kubernetes API server in memory, for tests: see README.md beside the folder.
 
-    api = FakeApi(crds=[...])
-    async with Server(api) as server:
-        ... a client at server.url ...
-    api.journal, api.requests, api.faults, await api.settle()
+api = FakeApi(crds=[...])
+async with Server(api) as server:
+    ... a client at server.url ...
+api.journal, api.requests, api.faults, await api.settle()
 """
 
 from .api import FakeApi

@@ -206,7 +206,7 @@ FIRST_STATUS: dict[str, Object] = {
     "StatefulSet": {"replicas": 0, "availableReplicas": 0},
     "DaemonSet": {"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0},
     "PodDisruptionBudget": {"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0},
-    "HorizontalPodAutoscaler": {"desiredReplicas": 0, "currentMetrics": None},
+    "HorizontalPodAutoscaler": {"desiredReplicas": 0},
 }
 
 TEMPLATE: Object = {"metadata": {}, "spec": {"containers": None}}
@@ -221,8 +221,18 @@ EMPTY["PersistentVolumeClaim"] = {"spec": {"resources": {}}, "status": {}}
 EMPTY["NetworkPolicy"] = {"spec": {"podSelector": {}}}
 EMPTY["Pod"] = {"spec": {"containers": None}, "status": {}}
 EMPTY["RoleBinding"] = EMPTY["ClusterRoleBinding"] = {"roleRef": {}}
-for _kind in ("Namespace", "Node", "PersistentVolume", "PodDisruptionBudget", "Lease", "ResourceQuota", "LimitRange",
-              "HorizontalPodAutoscaler", "IngressClass", "CustomResourceDefinition"):
+for _kind in (
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "PodDisruptionBudget",
+    "Lease",
+    "ResourceQuota",
+    "LimitRange",
+    "HorizontalPodAutoscaler",
+    "IngressClass",
+    "CustomResourceDefinition",
+):
     EMPTY[_kind] = {"spec": {}, "status": {}}
 
 
@@ -234,8 +244,10 @@ def own_pods(obj: Object) -> None:
         return
     template = spec.setdefault("template", {}).setdefault("metadata", {}).setdefault("labels", {})
     template |= {
-        "batch.kubernetes.io/controller-uid": uid, "batch.kubernetes.io/job-name": name,
-        "controller-uid": uid, "job-name": name,
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
     }
     spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
     obj["metadata"].setdefault("labels", dict(template))

@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from .errors import about, invalid, not_found, unlike
+from .intake import decode
 from .kinds import RETURNS_DELETED, Kind
 from .reads import filter_for, list_objects
 from .request import Answer, Request, Target
 from .schema import Complaint
 from .store import ENCODE, Stored
-from .writes import PROTECTION, decode
+from .writes import PROTECTION
 
 if TYPE_CHECKING:
     from .api import FakeApi
@@ -77,8 +78,10 @@ class Deletion:
         options = decode(request.body, "the options") if request.body else {}
         policy = options.get("propagationPolicy") or request.query.get("propagationPolicy", "")
         if policy not in ("", "Foreground", "Background", "Orphan"):
-            text = (f'Unsupported value: "{policy}": supported values: "Foreground", "Background", "Orphan", "nil"')
-            raise invalid("DeleteOptions", "meta.k8s.io", "", [Complaint("FieldValueNotSupported", "propagationPolicy", text)])
+            text = f'Unsupported value: "{policy}": supported values: "Foreground", "Background", "Orphan", "nil"'
+            raise invalid(
+                "DeleteOptions", "meta.k8s.io", "", [Complaint("FieldValueNotSupported", "propagationPolicy", text)]
+            )
         self.check(target, stored, options or {})
         last, gone = stored, b'"finalizers"' not in stored.raw
         if not request.dry:
@@ -105,14 +108,16 @@ class Deletion:
     def check(self, target: Target, stored: Stored, options: Object) -> None:
         """Preconditions."""
         kind, wanted = target.kind, options.get("preconditions") or {}
-        pairs = (("UID", wanted.get("uid"), stored.uid),
-                 ("ResourceVersion", wanted.get("resourceVersion"), str(stored.rv)))
+        pairs = (
+            ("UID", wanted.get("uid"), stored.uid),
+            ("ResourceVersion", wanted.get("resourceVersion"), str(stored.rv)),
+        )
         for what, asked, found in pairs:
             if asked and asked != found:
                 raise unlike(kind.kind, kind.group, target.name, what, asked, found)
 
     def end(self, target: Target, stored: Stored, policy: str, grace: int | None = None) -> tuple[Stored, bool]:
-        """Deletes one object: at once, or by marking it where finalisers (or a node) must agree. And whether it went."""
+        """Deletes one object: at once, or by marking it where finalisers (or a node) must agree. Whether it went."""
         obj = stored.decode()
         metadata = obj["metadata"]
         finalizers = [name for name in metadata.get("finalizers", ()) if name not in (FOREGROUND, ORPHAN)]

@@ -66,8 +66,10 @@ def conflict(plural: str, group: str, name: str, why: str = MODIFIED) -> Refusal
 def unlike(kind: str, group: str, name: str, what: str, asked: str, found: str) -> Refusal:
     """A delete's precondition does not hold."""
     guess = {"UID": "deleted and then recreated", "ResourceVersion": "modified"}[what]
-    why = (f"the {what} in the precondition ({asked}) does not match the {what} in record ({found}). "
-           f"The object might have been {guess}")
+    why = (
+        f"the {what} in the precondition ({asked}) does not match the {what} in record ({found}). "
+        f"The object might have been {guess}"
+    )
     return conflict(kind, group, name, why)
 
 
@@ -119,5 +121,21 @@ def unsupported(content_type: str, plural: str, group: str) -> Refusal:
     return Refusal(415, "UnsupportedMediaType", message, {})
 
 
-__all__ = ["Refusal", "about", "bad_request", "conflict", "exists", "expired", "internal", "invalid", "not_found",
-           "qualified", "not_acceptable", "too_many", "unauthorized", "unlike", "unsupported", "untyped"]
+__all__ = [
+    "Refusal",
+    "about",
+    "bad_request",
+    "conflict",
+    "exists",
+    "expired",
+    "internal",
+    "invalid",
+    "not_acceptable",
+    "not_found",
+    "qualified",
+    "too_many",
+    "unauthorized",
+    "unlike",
+    "unsupported",
+    "untyped",
+]

@@ -35,10 +35,12 @@ KINDS: dict[str, tuple[str, str, set[str]]] = {
     "Ingress": ("io.k8s.api.networking.v1.Ingress", "ingresses", {STATUS, GENERATION}),
     "IngressClass": ("io.k8s.api.networking.v1.IngressClass", "ingressclasses", {GENERATION, CLUSTER}),
     "NetworkPolicy": ("io.k8s.api.networking.v1.NetworkPolicy", "networkpolicies", {GENERATION}),
-    "PodDisruptionBudget": (
-        "io.k8s.api.policy.v1.PodDisruptionBudget", "poddisruptionbudgets", {STATUS, GENERATION}),
+    "PodDisruptionBudget": ("io.k8s.api.policy.v1.PodDisruptionBudget", "poddisruptionbudgets", {STATUS, GENERATION}),
     "HorizontalPodAutoscaler": (
-        "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler", "horizontalpodautoscalers", {STATUS}),
+        "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        {STATUS},
+    ),
     "Role": ("io.k8s.api.rbac.v1.Role", "roles", set()),
     "RoleBinding": ("io.k8s.api.rbac.v1.RoleBinding", "rolebindings", set()),
     "ClusterRole": ("io.k8s.api.rbac.v1.ClusterRole", "clusterroles", {CLUSTER}),
@@ -54,12 +56,26 @@ KINDS: dict[str, tuple[str, str, set[str]]] = {
     "Event": ("io.k8s.api.events.v1.Event", "events", set()),
     "CustomResourceDefinition": (
         "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
-        "customresourcedefinitions", {STATUS, GENERATION, CLUSTER}),
+        "customresourcedefinitions",
+        {STATUS, GENERATION, CLUSTER},
+    ),
 }
 KEPT = {
-    "$ref", "type", "format", "nullable", "properties", "required", "items", "additionalProperties", "enum", "default",
-    "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type",
-    "x-kubernetes-patch-merge-key", "x-kubernetes-patch-strategy",
+    "$ref",
+    "type",
+    "format",
+    "nullable",
+    "properties",
+    "required",
+    "items",
+    "additionalProperties",
+    "enum",
+    "default",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-map-type",
+    "x-kubernetes-patch-merge-key",
+    "x-kubernetes-patch-strategy",
 }
 EVENT = "io.k8s.api.core.v1.Event"
 
@@ -107,8 +123,16 @@ def extract(documents: Iterable[dict[str, Any]]) -> dict[str, Any]:
     kinds = []
     for kind, (definition, plural, traits) in [*KINDS.items(), ("Event", (EVENT, "events", set()))]:
         identity = definitions[definition]["x-kubernetes-group-version-kind"][0]
-        kinds.append({"group": identity["group"], "version": identity["version"], "kind": kind, "plural": plural,
-                      "schema": definition, "traits": sorted(traits)})
+        kinds.append(
+            {
+                "group": identity["group"],
+                "version": identity["version"],
+                "kind": kind,
+                "plural": plural,
+                "schema": definition,
+                "traits": sorted(traits),
+            }
+        )
     return {"kinds": kinds, "definitions": dict(sorted(kept.items()))}
 
 

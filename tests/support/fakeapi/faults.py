@@ -36,7 +36,9 @@ class Fault:
         if self.times >= 0 and self.hits >= self.times:
             return False
         pairs = (
-            (self.verb, verb), (self.kind, target.kind.kind), (self.name, target.name),
+            (self.verb, verb),
+            (self.kind, target.kind.kind),
+            (self.name, target.name),
             (self.namespace, target.namespace),
         )
         if any(wanted and wanted != found for wanted, found in pairs):

@@ -13,8 +13,16 @@ from .schema import LIST, MAP, Node, Reader
 DATA = Path(__file__).with_name("builtin.json")
 OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 RETURNS_DELETED = frozenset(
-    {"Namespace", "Pod", "Service", "ServiceAccount", "PersistentVolume", "PersistentVolumeClaim", "StorageClass",
-     "ResourceQuota"}
+    {
+        "Namespace",
+        "Pod",
+        "Service",
+        "ServiceAccount",
+        "PersistentVolume",
+        "PersistentVolumeClaim",
+        "StorageClass",
+        "ResourceQuota",
+    }
 )
 """Deleting one of these answers with the object; the others answer with a Status."""
 CREATED_BY_PUT = frozenset({"Lease", "Event", "Endpoints", "Service", "LimitRange", "ResourceQuota"})

@@ -19,8 +19,16 @@ STRIPPED = FieldSet.decode(
         "f:apiVersion": {},
         "f:kind": {},
         "f:metadata": {
-            ".": {}, "f:name": {}, "f:namespace": {}, "f:creationTimestamp": {}, "f:selfLink": {}, "f:uid": {},
-            "f:clusterName": {}, "f:generation": {}, "f:managedFields": {}, "f:resourceVersion": {},
+            ".": {},
+            "f:name": {},
+            "f:namespace": {},
+            "f:creationTimestamp": {},
+            "f:selfLink": {},
+            "f:uid": {},
+            "f:clusterName": {},
+            "f:generation": {},
+            "f:managedFields": {},
+            "f:resourceVersion": {},
         },
     }
 )
@@ -183,9 +191,7 @@ def update(node: Node, old: Object, new: Object, managers: Managers, write: Writ
 
 def cap(managers: Managers) -> Managers:
     """At most ten updaters are told apart: the oldest of a version are merged."""
-    updaters = sorted(
-        (m for m in managers if m.operation == "Update"), key=lambda m: (managers[m].time, m.manager)
-    )
+    updaters = sorted((m for m in managers if m.operation == "Update"), key=lambda m: (managers[m].time, m.manager))
     first: dict[str, Identity] = {}
     excess = len(updaters) - MAX_UPDATERS
     for identity in updaters:

@@ -64,7 +64,7 @@ def take(document: Any, path: str, operation: str) -> Any:
         parent = locate(document, parents, path)
         return parent.pop(int(last)) if isinstance(parent, list) else parent.pop(last)
     except (Unpatchable, KeyError, IndexError, ValueError) as error:
-        raise Unpatchable(f'{operation} operation does not apply: doc is missing key: {path}: missing value') from error
+        raise Unpatchable(f"{operation} operation does not apply: doc is missing key: {path}: missing value") from error
 
 
 def json_patch(target: Any, operations: list[dict[str, Any]]) -> Any:

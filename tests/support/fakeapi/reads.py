@@ -26,8 +26,9 @@ def get(api: "FakeApi", request: Request, target: Target) -> Answer:
     if stored is None:
         raise not_found(target.kind.plural, target.kind.group, target.name)
     if request.partial and request.lists:
-        raise not_acceptable(f"you requested PartialObjectMetadataList, but the requested object is not a list "
-                             f"({go_name(target.kind)})")
+        raise not_acceptable(
+            f"you requested PartialObjectMetadataList, but the requested object is not a list ({go_name(target.kind)})"
+        )
     return Answer(200, stored.meta() if request.partial else stored.raw, JSON)
 
 
@@ -106,8 +107,9 @@ def take_up(api: "FakeApi", text: str) -> tuple[Snapshot, str, int]:
 def list_objects(api: "FakeApi", request: Request, target: Target) -> Answer:
     """LIST. All pages of one list show one moment."""
     if request.partial and not request.lists:
-        raise not_acceptable(f"you requested PartialObjectMetadata, but the requested object is a list "
-                             f"({go_name(target.kind)}List)")
+        raise not_acceptable(
+            f"you requested PartialObjectMetadata, but the requested object is a list ({go_name(target.kind)}List)"
+        )
     limit = int(request.query.get("limit") or 0)
     if going_on := request.query.get("continue"):
         if request.query.get("resourceVersion") not in (None, "", "0"):
@@ -142,8 +144,10 @@ def take_snapshot(api: "FakeApi", request: Request, target: Target) -> Snapshot:
 def version_of(text: str) -> int:
     """A resourceVersion as a number."""
     if text and not text.isdigit():
-        raise bad_request(f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: '
-                          f'parsing "{text}": invalid syntax')
+        raise bad_request(
+            f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: '
+            f'parsing "{text}": invalid syntax'
+        )
     return int(text or 0)
 
 
@@ -252,8 +256,16 @@ def open_watch(api: "FakeApi", request: Request, target: Target) -> tuple[Watch,
     version_of(asked)
     initial = query.get("sendInitialEvents") == "true"
     bookmarks = query.get("allowWatchBookmarks") in ("true", "1")
-    watch = Watch(api, table, target.namespace, filter_for(request, target), request.partial, bookmarks,
-                  table.base + len(table.history), api.rv)
+    watch = Watch(
+        api,
+        table,
+        target.namespace,
+        filter_for(request, target),
+        request.partial,
+        bookmarks,
+        table.base + len(table.history),
+        api.rv,
+    )
     if asked in ("", "0") or initial:
         if initial and (query.get("resourceVersionMatch") != "NotOlderThan"):
             raise bad_watch()
@@ -270,8 +282,10 @@ def open_watch(api: "FakeApi", request: Request, target: Target) -> tuple[Watch,
 
 def bad_watch() -> Refusal:
     """A WatchList request must say how old its answer may be."""
-    text = ('ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires '
-            "setting resourceVersionMatch to NotOlderThan")
+    text = (
+        'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires '
+        "setting resourceVersionMatch to NotOlderThan"
+    )
     return Refusal(422, "Invalid", text, {"group": "meta.k8s.io", "kind": "ListOptions"})
 
 

@@ -88,9 +88,7 @@ def groups(api: "FakeApi") -> dict[str, object]:
         entry = {"groupVersion": kind.api_version, "version": kind.version}
         if kind.group and entry not in versions.setdefault(kind.group, []):
             versions[kind.group].append(entry)
-    found = [
-        {"name": name, "versions": entries, "preferredVersion": entries[0]} for name, entries in versions.items()
-    ]
+    found = [{"name": name, "versions": entries, "preferredVersion": entries[0]} for name, entries in versions.items()]
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": found}
 
 
@@ -99,12 +97,17 @@ def resources(version: str, kinds: list[Kind]) -> dict[str, object]:
     verbs = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
     found = []
     for kind in kinds:
-        entry = {"name": kind.plural, "singularName": kind.kind.lower(), "namespaced": kind.namespaced,
-                 "kind": kind.kind}
+        entry = {
+            "name": kind.plural,
+            "singularName": kind.kind.lower(),
+            "namespaced": kind.namespaced,
+            "kind": kind.kind,
+        }
         found.append({**entry, "verbs": verbs})
         if kind.status:
-            found.append({**entry, "name": f"{kind.plural}/status", "singularName": "",
-                          "verbs": ["get", "patch", "update"]})
+            found.append(
+                {**entry, "name": f"{kind.plural}/status", "singularName": "", "verbs": ["get", "patch", "update"]}
+            )
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": found}
 
 

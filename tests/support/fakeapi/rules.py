@@ -14,8 +14,15 @@ def immutable(path: str, value: Any) -> Complaint:
     return Complaint("FieldValueInvalid", path, f"Invalid value: {shown_value(value)}: field is immutable")
 
 
-STATEFUL_SET_MAY = ("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-                    "persistentVolumeClaimRetentionPolicy", "minReadySeconds")
+STATEFUL_SET_MAY = (
+    "replicas",
+    "ordinals",
+    "template",
+    "updateStrategy",
+    "revisionHistoryLimit",
+    "persistentVolumeClaimRetentionPolicy",
+    "minReadySeconds",
+)
 STATEFUL_SET_SAYS = (
     "Forbidden: updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', "
     "'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are "
@@ -90,8 +97,19 @@ def has_grown(old: Object, new: Object) -> bool:
     return all(sizes) and quantity(sizes[1]) > quantity(sizes[0])
 
 
-FACTORS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15,
-           "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50}
+FACTORS = {
+    "": 1,
+    "k": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "P": 10**15,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+    "Pi": 2**50,
+}
 
 
 def quantity(text: Any) -> float:
@@ -166,8 +184,10 @@ def check_metadata(kind: Kind, metadata: Object) -> list[Complaint]:
             found.append(Complaint("FieldValueInvalid", f"metadata.ownerReferences.{part}", text))
     heads = [f"{owner['kind']}/{owner['name']}" for owner in owners if owner.get("controller")]
     if len(heads) > 1:
-        text = (f"Invalid value: {shown_value(owners)}: Only one reference can have Controller set to true. Found "
-                f'"true" in references for {heads[0]} and {heads[1]}')
+        text = (
+            f"Invalid value: {shown_value(owners)}: Only one reference can have Controller set to true. Found "
+            f'"true" in references for {heads[0]} and {heads[1]}'
+        )
         found.append(Complaint("FieldValueInvalid", "metadata.ownerReferences", text))
     for value in (metadata.get("labels") or {}).values():
         if value and (len(value) > 63 or not LABEL.match(value)):

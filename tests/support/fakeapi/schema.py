@@ -181,7 +181,12 @@ def drop_empties(node: Node | None, value: Any) -> Any:
 
 
 PYTHON_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,), "integer": (int,), "number": (int, float), "boolean": (bool,), "object": (dict,), "array": (list,),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
 }
 
 
@@ -319,5 +324,20 @@ def check_number(schema: Mapping[str, Any], value: float) -> list[str]:
     return found
 
 
-__all__ = ["ANY", "DEDUCED", "LIST", "MAP", "SCALAR", "UNTYPED", "Complaint", "Node", "Reader", "check", "copied",
-           "drop_empties", "drop_nulls", "fill_defaults", "prune"]
+__all__ = [
+    "ANY",
+    "DEDUCED",
+    "LIST",
+    "MAP",
+    "SCALAR",
+    "UNTYPED",
+    "Complaint",
+    "Node",
+    "Reader",
+    "check",
+    "copied",
+    "drop_empties",
+    "drop_nulls",
+    "fill_defaults",
+    "prune",
+]

@@ -62,8 +62,18 @@ EXTRA = {
     "Pod": ("spec.nodeName", "spec.restartPolicy", "status.phase", "status.podIP", "spec.serviceAccountName"),
     "Job": ("status.successful",),
     "Namespace": ("status.phase",),
-    "Event": ("involvedObject.name", "involvedObject.kind", "involvedObject.namespace", "involvedObject.uid",
-              "reason", "type", "regarding.name", "regarding.kind", "regarding.uid", "regarding.namespace"),
+    "Event": (
+        "involvedObject.name",
+        "involvedObject.kind",
+        "involvedObject.namespace",
+        "involvedObject.uid",
+        "reason",
+        "type",
+        "regarding.name",
+        "regarding.kind",
+        "regarding.uid",
+        "regarding.namespace",
+    ),
 }
 
 

@@ -57,8 +57,10 @@ def element_of(node: Node, item: Any) -> str:
             key[name] = value
     if not key:
         names = " ".join(f'"{name}"' for name in node.keys)
-        raise Untypable(f"associative list with keys has an element that omits all key fields [{names}] (and doesn't "
-                        "have default values for any key fields)")
+        raise Untypable(
+            f"associative list with keys has an element that omits all key fields [{names}] (and doesn't "
+            "have default values for any key fields)"
+        )
     return f"k:{canonical(key)}"
 
 
@@ -345,4 +347,15 @@ def with_named(node: Node | None, paths: FieldSet) -> FieldSet:
     return FieldSet(members, children)
 
 
-__all__ = ["MISSING", "Comparison", "Untypable", "compare", "equal", "fields_of", "merge", "misfits", "remove", "with_named"]
+__all__ = [
+    "MISSING",
+    "Comparison",
+    "Untypable",
+    "compare",
+    "equal",
+    "fields_of",
+    "merge",
+    "misfits",
+    "remove",
+    "with_named",
+]

@@ -58,7 +58,12 @@ class Workloads:
         self.order(Order("hold", kind, name, namespace))
 
     def fail(
-        self, kind: str, name: str = "*", namespace: str = "", *, reason: str = "BackoffLimitExceeded",
+        self,
+        kind: str,
+        name: str = "*",
+        namespace: str = "",
+        *,
+        reason: str = "BackoffLimitExceeded",
         message: str = "Job has reached the specified backoff limit",
     ) -> None:
         """Matching Jobs fail; Deployments stop progressing."""
@@ -108,8 +113,9 @@ class Workloads:
         if kind == "PersistentVolumeClaim" and wanted["phase"] == "Bound" and not obj["spec"].get("volumeName"):
             volume = {"spec": {"volumeName": f"pvc-{stored.uid}"}}
             found = self.api.kind(kind)
-            self.api.do("PATCH", found, stored.namespace, stored.name, volume, MANAGER, "",
-                        "application/merge-patch+json")
+            self.api.do(
+                "PATCH", found, stored.namespace, stored.name, volume, MANAGER, "", "application/merge-patch+json"
+            )
             del obj["metadata"]["resourceVersion"]
         self.api.do("PUT", self.api.kind(kind), stored.namespace, stored.name, obj, MANAGER, "status")
 
@@ -121,8 +127,11 @@ class Workloads:
             for ordinal in range(obj["spec"].get("replicas", 1)):
                 name = f"{template['metadata']['name']}-{obj['metadata']['name']}-{ordinal}"
                 if self.api.get("PersistentVolumeClaim", name, namespace) is None:
-                    meta = {"name": name, "namespace": namespace,
-                            "labels": {**(template["metadata"].get("labels") or {}), **labels}}
+                    meta = {
+                        "name": name,
+                        "namespace": namespace,
+                        "labels": {**(template["metadata"].get("labels") or {}), **labels},
+                    }
                     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta}
                     self.api.create({**claim, "spec": template["spec"]}, MANAGER)
 
@@ -132,12 +141,23 @@ class Workloads:
         if cron is None:
             raise KeyError(f"no CronJob {namespace}/{name}")
         template = cron["spec"]["jobTemplate"]
-        owner = {"apiVersion": "batch/v1", "kind": "CronJob", "name": name, "uid": cron["metadata"]["uid"],
-                 "controller": True, "blockOwnerDeletion": True}
-        meta = {**(template.get("metadata") or {}), "name": f"{name}-{self.api.rv}", "namespace": namespace,
-                "ownerReferences": [owner]}
-        return self.api.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": template["spec"]},
-                               MANAGER)
+        owner = {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "name": name,
+            "uid": cron["metadata"]["uid"],
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+        meta = {
+            **(template.get("metadata") or {}),
+            "name": f"{name}-{self.api.rv}",
+            "namespace": namespace,
+            "ownerReferences": [owner],
+        }
+        return self.api.create(
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": template["spec"]}, MANAGER
+        )
 
 
 def settled(status: Any, wanted: Object) -> bool:
@@ -155,8 +175,14 @@ def timeless(value: Any) -> Any:
 
 
 def condition(type: str, status: bool, reason: str, message: str, now: str) -> Object:
-    return {"type": type, "status": str(status), "reason": reason, "message": message, "lastTransitionTime": now,
-            "lastUpdateTime": now}
+    return {
+        "type": type,
+        "status": str(status),
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": now,
+        "lastUpdateTime": now,
+    }
 
 
 def without_zeros(status: Object) -> Object:
@@ -169,19 +195,35 @@ def deployment_status(obj: Object, order: Order, now: str) -> Object:
     count = obj["spec"].get("replicas", 1)
     good = order.do == "go"
     ready = count if good else 0
-    available = condition("Available", good, "MinimumReplicasAvailable" if good else "MinimumReplicasUnavailable",
-                          f"Deployment {'has' if good else 'does not have'} minimum availability.", now)
+    available = condition(
+        "Available",
+        good,
+        "MinimumReplicasAvailable" if good else "MinimumReplicasUnavailable",
+        f"Deployment {'has' if good else 'does not have'} minimum availability.",
+        now,
+    )
     if order.do == "fail":
-        progress = condition("Progressing", False, "ProgressDeadlineExceeded",
-                             f'Deployment "{obj["metadata"]["name"]}" has timed out progressing.', now)
+        progress = condition(
+            "Progressing",
+            False,
+            "ProgressDeadlineExceeded",
+            f'Deployment "{obj["metadata"]["name"]}" has timed out progressing.',
+            now,
+        )
     else:
         reason = "NewReplicaSetAvailable" if good else "ReplicaSetUpdated"
         progress = condition("Progressing", True, reason, "", now)
-    return without_zeros({
-        "observedGeneration": obj["metadata"]["generation"], "replicas": count, "updatedReplicas": count,
-        "readyReplicas": ready, "availableReplicas": ready, "unavailableReplicas": count - ready,
-        "conditions": [available, progress],
-    })
+    return without_zeros(
+        {
+            "observedGeneration": obj["metadata"]["generation"],
+            "replicas": count,
+            "updatedReplicas": count,
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "unavailableReplicas": count - ready,
+            "conditions": [available, progress],
+        }
+    )
 
 
 def stateful_set_status(obj: Object, order: Order, now: str) -> Object:
@@ -190,22 +232,40 @@ def stateful_set_status(obj: Object, order: Order, now: str) -> Object:
     ready = count if order.do == "go" else 0
     generation = obj["metadata"]["generation"]
     revision = f"{obj['metadata']['name']}-{generation}"
-    status = without_zeros({
-        "observedGeneration": generation, "readyReplicas": ready, "currentReplicas": count, "updatedReplicas": count,
-    })
-    return status | {"replicas": count, "availableReplicas": ready, "currentRevision": revision,
-                     "updateRevision": revision, "collisionCount": 0}
+    status = without_zeros(
+        {
+            "observedGeneration": generation,
+            "readyReplicas": ready,
+            "currentReplicas": count,
+            "updatedReplicas": count,
+        }
+    )
+    return status | {
+        "replicas": count,
+        "availableReplicas": ready,
+        "currentRevision": revision,
+        "updateRevision": revision,
+        "collisionCount": 0,
+    }
 
 
 def daemon_set_status(obj: Object, order: Order, now: str) -> Object:
     """A DaemonSet on a cluster of one node."""
     ready = 1 if order.do == "go" else 0
-    status = without_zeros({
-        "observedGeneration": obj["metadata"]["generation"], "updatedNumberScheduled": 1, "numberAvailable": ready,
-        "numberUnavailable": 1 - ready,
-    })
-    return status | {"currentNumberScheduled": 1, "desiredNumberScheduled": 1, "numberMisscheduled": 0,
-                     "numberReady": ready}
+    status = without_zeros(
+        {
+            "observedGeneration": obj["metadata"]["generation"],
+            "updatedNumberScheduled": 1,
+            "numberAvailable": ready,
+            "numberUnavailable": 1 - ready,
+        }
+    )
+    return status | {
+        "currentNumberScheduled": 1,
+        "desiredNumberScheduled": 1,
+        "numberMisscheduled": 0,
+        "numberReady": ready,
+    }
 
 
 def job_status(obj: Object, order: Order, now: str) -> Object | None:
@@ -216,31 +276,50 @@ def job_status(obj: Object, order: Order, now: str) -> Object | None:
     spec, started = obj["spec"], before.get("startTime", now)
 
     def said(type: str, reason: str, message: str) -> Object:
-        return {"type": type, "status": "True", "reason": reason, "message": message, "lastProbeTime": now,
-                "lastTransitionTime": now}
+        return {
+            "type": type,
+            "status": "True",
+            "reason": reason,
+            "message": message,
+            "lastProbeTime": now,
+            "lastTransitionTime": now,
+        }
 
     if spec.get("suspend"):
         return {"conditions": [said("Suspended", "JobSuspended", "Job suspended")]}
     if order.do == "hold":
-        return {"startTime": started, "active": spec.get("parallelism", 1), "ready": 0, "terminating": 0,
-                "uncountedTerminatedPods": {}}
+        return {
+            "startTime": started,
+            "active": spec.get("parallelism", 1),
+            "ready": 0,
+            "terminating": 0,
+            "uncountedTerminatedPods": {},
+        }
     ended = {"startTime": started, "ready": 0, "terminating": 0, "uncountedTerminatedPods": {}}
     if order.do == "fail":
         kinds = ("FailureTarget", "Failed")
-        return ended | {"failed": spec.get("backoffLimit", 6) + 1,
-                        "conditions": [said(kind, order.reason, order.message) for kind in kinds]}
+        return ended | {
+            "failed": spec.get("backoffLimit", 6) + 1,
+            "conditions": [said(kind, order.reason, order.message) for kind in kinds],
+        }
     message = "Reached expected number of succeeded pods"
     kinds = ("SuccessCriteriaMet", "Complete")
-    return ended | {"succeeded": spec.get("completions", 1), "completionTime": now,
-                    "conditions": [said(kind, "CompletionsReached", message) for kind in kinds]}
+    return ended | {
+        "succeeded": spec.get("completions", 1),
+        "completionTime": now,
+        "conditions": [said(kind, "CompletionsReached", message) for kind in kinds],
+    }
 
 
 def claim_status(obj: Object, order: Order, now: str) -> Object:
     """A claim that is bound, with the room it asked for."""
     if order.do != "go":
         return {"phase": "Pending"}
-    return {"phase": "Bound", "accessModes": obj["spec"].get("accessModes", []),
-            "capacity": {"storage": obj["spec"]["resources"]["requests"]["storage"]}}
+    return {
+        "phase": "Bound",
+        "accessModes": obj["spec"].get("accessModes", []),
+        "capacity": {"storage": obj["spec"]["resources"]["requests"]["storage"]},
+    }
 
 
 def ingress_status(obj: Object, order: Order, now: str) -> Object:
@@ -252,11 +331,11 @@ def pod_status(obj: Object, order: Order, now: str) -> Object:
     """A Pod that runs."""
     ready = order.do == "go"
     names = ("PodScheduled", "Initialized", "ContainersReady", "Ready")
-    conditions = [{"type": name, "status": str(ready or name in names[:2]), "lastTransitionTime": now}
-                  for name in names]
+    conditions = [
+        {"type": name, "status": str(ready or name in names[:2]), "lastTransitionTime": now} for name in names
+    ]
     phase = {"go": "Running", "fail": "Failed"}.get(order.do, "Pending")
-    return {"phase": phase, "conditions": conditions, "podIP": "10.244.0.1", "qosClass": "BestEffort",
-            "startTime": now}
+    return {"phase": phase, "conditions": conditions, "podIP": "10.244.0.1", "qosClass": "BestEffort", "startTime": now}
 
 
 STATUSES: dict[str, Callable[[Object, Order, str], Object | None]] = {

@@ -1,111 +1,23 @@
-"""What a write does to an object before it is stored: decoding, defaults, doors, ownership, generation, validation."""
+"""Create, replace and patch: identity, doors, ownership, generation, and whether there is anything to store."""
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-import yaml
-
 from . import defaults, ownership, rules
-from .errors import Refusal, bad_request, conflict, invalid, not_found, unsupported, untyped
+from .errors import Refusal, bad_request, conflict, invalid, not_found, unsupported
 from .fieldset import FieldSet
+from .intake import decode, is_hollow, normalise, validate
 from .kinds import CREATED_BY_PUT, RESET_MAIN, Kind
 from .patches import Unpatchable, json_patch, merge_patch
 from .request import Request, Target
-from .schema import Complaint, check, copied, drop_empties, drop_nulls, fill_defaults, json_type, prune
+from .schema import Complaint, copied
 from .store import Stored
-from .typed import Untypable, equal, misfits
+from .typed import Untypable, equal
 
 if TYPE_CHECKING:
     from .api import FakeApi
 
 Object = dict[str, Any]
 OWN_META = ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
-
-
-def decode(body: bytes, what: str) -> Any:
-    """JSON, or YAML where it is no JSON."""
-    try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
-        try:
-            return yaml.safe_load(body)
-        except yaml.YAMLError:
-            raise bad_request(f"{what} is neither JSON nor YAML: {error}") from error
-
-
-def normalise(kind: Kind, obj: Any, *, strict: bool, applied: bool = False) -> Object:
-    """The object as the server understands it: known fields only, defaults filled in."""
-    if not isinstance(obj, dict):
-        raise bad_request("the body is not an object")
-    version, name = obj.get("apiVersion", kind.api_version), obj.get("kind", kind.kind)
-    if version != kind.api_version:
-        text = f"the API version in the data ({version}) does not match the expected API version ({kind.api_version})"
-        raise bad_request(text)
-    if name != kind.kind:
-        raise bad_request(f'{name} in version "{kind.version}" cannot be handled as a {kind.kind}')
-    unknown: list[str] = []
-    obj = prune(kind.node, obj, "", unknown)
-    if unknown and strict:
-        listed = ", ".join(f'unknown field "{path}"' for path in sorted(unknown))
-        raise bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-                          f"strict decoding error: {listed}")
-    metadata = tidy(kind, obj.get("metadata") or {})
-    rest = {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata")}
-    obj = {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, **rest}
-    if not kind.custom:
-        obj = drop_empties(kind.node, drop_nulls(obj))
-    fill_defaults(kind.node, obj, drop=not applied)
-    if kind.kind in defaults.DEFAULTS and not kind.custom:
-        defaults.DEFAULTS[kind.kind](obj)
-    return obj
-
-
-def tidy(kind: Kind, metadata: Any) -> Object:
-    """Metadata without what is empty, as typed objects are written."""
-    if not isinstance(metadata, dict):
-        raise bad_request("metadata is not an object")
-    kept = {key: value for key, value in metadata.items() if value not in (None, "", {}, [])}
-    for part in ("labels", "annotations"):
-        for value in (kept.get(part) or {}).values():
-            if not isinstance(value, str):
-                raise bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-                                  f"json: cannot unmarshal {GO.get(json_type(value), json_type(value))} into Go struct "
-                                  f"field ObjectMeta.metadata.{part} of type string")
-    return kept
-
-
-GO = {"integer": "number", "boolean": "bool"}
-
-
-def validate(kind: Kind, obj: Object, old: Object | None) -> None:
-    """Raises Invalid, or BadRequest where the types of a built-in kind do not fit."""
-    found = rules.check_metadata(kind, obj["metadata"])
-    found += [complaint for complaint in check(kind.node, obj, "") if not complaint.field.startswith("metadata")]
-    if not kind.custom:
-        mistyped = [complaint for complaint in found if complaint.reason == "FieldValueTypeInvalid"]
-        if mistyped:
-            raise bad_request(f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-                              f"json: cannot unmarshal: {mistyped[0].message}")
-        if pods := rules.check_pods(kind, obj):
-            found = pods + [complaint for complaint in found if complaint.reason != "FieldValueRequired"]
-    if old is not None:
-        found += rules.check_changes(kind, old, obj)
-        # Custom objects' metadata is checked twice.
-        found += check_identity(obj["metadata"], old["metadata"]) * (2 if kind.custom else 1)
-    if found:
-        raise invalid(kind.kind, kind.group, obj["metadata"].get("name", ""), found)
-
-
-def check_identity(new: Object, old: Object) -> list[Complaint]:
-    """A uid does not change, and an object that is being deleted takes no new finalisers."""
-    if new["uid"] != old["uid"]:
-        return [Complaint("FieldValueInvalid", "metadata.uid", f'Invalid value: "{new["uid"]}": field is immutable')]
-    added = sorted(set(new.get("finalizers", ())) - set(old.get("finalizers", ())))
-    if not old.get("deletionTimestamp") or not added:
-        return []
-    text = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-    shown = ", ".join(f'"{name}"' for name in added)
-    return [Complaint("FieldValueForbidden", "metadata.finalizers", f"{text}[]string{{{shown}}}")]
 
 
 def reset_for(target: Target) -> FieldSet:
@@ -168,13 +80,21 @@ def create(api: "FakeApi", request: Request, target: Target, obj: Object) -> Sto
     if kind.generation:
         fresh["generation"] = 1
     obj["metadata"] = fresh
+    restless = not kind.custom and is_unsettled(kind, fresh)
     if not kind.custom:
         complete_builtin(api, kind, obj)
     if not fresh.get("name"):
         text = "Required value: name or generateName is required"
         raise invalid(kind.kind, kind.group, "", [Complaint("FieldValueRequired", "metadata.name", text)])
     validate(kind, obj, None)
-    return api.insert(target, obj, request)
+    made = api.insert(target, obj, request)
+    made.restless = restless
+    return made
+
+
+def is_unsettled(kind: Kind, metadata: Object) -> bool:
+    """Whether a new built-in object is stored in a form that the next write, of whatever, changes."""
+    return kind.kind == "PersistentVolumeClaim" or (kind.kind == "Job" and not metadata.get("labels"))
 
 
 def complete_builtin(api: "FakeApi", kind: Kind, obj: Object) -> None:
@@ -243,8 +163,10 @@ def keep_identity(target: Target, old: Object, new: Object, *, applied: bool = F
     if wanted and wanted != before["uid"] and not applied:
         place = f"/registry/{kind.group + '/' if kind.custom else ''}{kind.plural}"
         place += f"/{before['namespace']}/{name}" if kind.namespaced else f"/{name}"
-        why = (f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: "
-               f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {before['uid']}")
+        why = (
+            f"StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: "
+            f"Precondition failed: UID in precondition: {wanted}, UID in object meta: {before['uid']}"
+        )
         raise conflict(kind.plural, kind.group, name, why)
     version = metadata.get("resourceVersion")
     if version and version != before["resourceVersion"]:
@@ -276,13 +198,23 @@ def bump_generation(kind: Kind, old: Object, new: Object) -> None:
 
 
 def store_update(
-    api: "FakeApi", request: Request, target: Target, stored: Stored, old: Object, new: Object, *, restless: bool = False
+    api: "FakeApi",
+    request: Request,
+    target: Target,
+    stored: Stored,
+    old: Object,
+    new: Object,
+    *,
+    restless: bool = False,
 ) -> Stored:
     """Stores a changed object, unless nothing changed."""
+    if restless and target.kind.kind == "NetworkPolicy":
+        new["metadata"]["generation"] = old["metadata"]["generation"]
+        old = {**old, "spec": None}
     api.keep_cluster_ip(old, new)
     if not target.subresource:
         bump_generation(target.kind, old, new)
-    validate(target.kind, new, old)
+    validate(target.kind, new, old, target.subresource)
     if target.kind.kind == "PersistentVolumeClaim" and not target.kind.custom and rules.has_grown(old, new):
         api.require_expansion(target, new)
     if not (restless or stored.restless) and same(old, new):
@@ -313,10 +245,13 @@ def ordered(obj: Object) -> Object:
 def replace_from_body(api: "FakeApi", request: Request, target: Target) -> tuple[int, Stored]:
     """PUT."""
     kind = target.kind
-    new = normalise(kind, decode(request.body, "the body"), strict=request.strict)
+    sent = decode(request.body, "the body")
+    new = normalise(kind, sent, strict=request.strict)
     if new["metadata"].get("name", "") != target.name:
-        raise bad_request(f"the name of the object ({new['metadata'].get('name', '')}) does not match the name on the "
-                          f"URL ({target.name})")
+        raise bad_request(
+            f"the name of the object ({new['metadata'].get('name', '')}) does not match the name on the "
+            f"URL ({target.name})"
+        )
     stored = api.table(kind).get(target.namespace, target.name)
     if stored is None:
         if kind.kind in CREATED_BY_PUT and not kind.custom and not target.subresource:
@@ -328,14 +263,16 @@ def replace_from_body(api: "FakeApi", request: Request, target: Target) -> tuple
         text = "Invalid value: 0: must be specified for an update"
         complaint = Complaint("FieldValueInvalid", "metadata.resourceVersion", text)
         raise invalid(kind.plural, kind.group, target.name, [complaint])
-    return 200, update(api, request, target, stored, new)
+    return 200, update(api, request, target, stored, new, restless=is_hollow(kind, sent))
 
 
 UPDATED_BY_VERSION = frozenset({"Lease"})
 """Built-in kinds that a PUT without resourceVersion cannot replace."""
 
 
-def update(api: "FakeApi", request: Request, target: Target, stored: Stored, new: Object) -> Stored:
+def update(
+    api: "FakeApi", request: Request, target: Target, stored: Stored, new: Object, *, restless: bool = False
+) -> Stored:
     """An ordinary write of `new` over what is stored."""
     old = stored.decode()
     keep_identity(target, old, new)
@@ -343,16 +280,14 @@ def update(api: "FakeApi", request: Request, target: Target, stored: Stored, new
     if target.subresource == "status" and target.kind.custom:
         new["metadata"]["managedFields"] = old["metadata"].get("managedFields")
     own_by_update(api, request, target, old, new)
-    return store_update(api, request, target, stored, old, new)
+    return store_update(api, request, target, stored, old, new, restless=restless)
 
 
 # --- patch -----------------------------------------------------------------------------------------------------
 
 
 def patch(api: "FakeApi", request: Request, target: Target) -> tuple[int, Stored]:
-    """PATCH in any of its forms. Strategic merge patches are not understood."""
-    if "apply-patch" in request.content_type:
-        return apply(api, request, target)
+    """PATCH by merge or JSON patch. Strategic merge patches are not understood."""
     kind = target.kind
     stored = api.table(kind).get(target.namespace, target.name)
     if stored is None:
@@ -371,98 +306,11 @@ def patch(api: "FakeApi", request: Request, target: Target) -> tuple[int, Stored
         raise unsupported(request.content_type, kind.plural, kind.group)
     new = normalise(kind, changed, strict=request.strict)
     if new["metadata"].get("name") != target.name:
-        raise bad_request(f"the name of the object ({new['metadata'].get('name', '')}) does not match the name on the "
-                          f"URL ({target.name})")
-    return 200, update(api, request, target, stored, new)
+        raise bad_request(
+            f"the name of the object ({new['metadata'].get('name', '')}) does not match the name on the "
+            f"URL ({target.name})"
+        )
+    return 200, update(api, request, target, stored, new, restless=is_hollow(kind, changed))
 
 
-def apply(api: "FakeApi", request: Request, target: Target) -> tuple[int, Stored]:
-    """Server-side apply."""
-    kind = target.kind
-    wanted = read_intent(request, target)
-    stored = api.table(kind).get(target.namespace, target.name)
-    live = stored.decode() if stored else {
-        "apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": target.name}
-    }
-    check_intent(target, wanted, live if stored else None)
-    managers = ownership.read_managers(live["metadata"].get("managedFields")) or {}
-    write = ownership_write(api, request, target)
-    try:
-        if stored and not managers:
-            before = ownership.Write("before-first-apply", kind.api_version, write.now)
-            managers = ownership.update(kind.node, nothing(kind), live, {}, before)
-        merged, managers, _ = ownership.apply(kind.node, live, wanted, managers, write)
-    except ownership.Conflicts as error:
-        raise Refusal(409, "Conflict", error.text(), {"causes": error.causes()}) from error
-    except Untypable as error:
-        raise untyped(f"failed to merge config: {error}") from error
-    # What an apply leaves of a custom object's metadata is stored as it is. An empty part is not read back, so that
-    # the next write (of whatever) finds a difference: applying `labels: {}` stores each time.
-    restless = kind.custom and any(not merged["metadata"].get(part, True) for part in EMPTIED)
-    new = normalise(kind, merged, strict=False, applied=True)
-    if managers:
-        new["metadata"]["managedFields"] = ownership.write_managers(managers)
-    if stored is None:
-        if target.subresource:
-            raise not_found(kind.plural, kind.group, target.name)
-        new["metadata"].pop("resourceVersion", None)
-        made = create(api, request, target, new)
-        made.restless = restless
-        return 201, made
-    old = stored.decode()
-    keep_identity(target, old, new, applied=True)
-    new = ordered(through_door(target, old, new))
-    restless = restless and not target.subresource
-    made = store_update(api, request, target, stored, old, new, restless=restless)
-    made.restless = restless
-    return 200, made
-
-
-EMPTIED = ("labels", "annotations", "finalizers", "ownerReferences")
-
-
-def read_intent(request: Request, target: Target) -> Object:
-    """The body of an apply, checked for what the server asks of it."""
-    kind = target.kind
-    if not request.query.get("fieldManager"):
-        text = "Required value: is required for apply patch"
-        complaint = Complaint("FieldValueRequired", "fieldManager", text)
-        raise invalid("PatchOptions", "meta.k8s.io", "", [complaint])
-    wanted = decode(request.body, "the patch")
-    if not isinstance(wanted, dict):
-        raise bad_request("error decoding YAML: the patch is not an object")
-    named = f"{slashed(str(wanted.get('apiVersion') or '/'))}, Kind={wanted.get('kind') or ''}"
-    if (wanted.get("apiVersion"), wanted.get("kind")) != (kind.api_version, kind.kind):
-        raise bad_request(f"invalid object type: {named}")
-    if found := misfits(kind.node, wanted):
-        text = found[0] if len(found) == 1 else "errors:\n" + "".join(f"  {line}\n" for line in sorted(found))
-        place = f"{(wanted.get('metadata') or {}).get('namespace') or ''}/{target.name}"
-        raise untyped(f"failed to create typed patch object ({place}; {named}): {text}")
-    wanted["metadata"] = wanted.get("metadata") or {}
-    return wanted
-
-
-def slashed(api_version: str) -> str:
-    """How Go prints a version without a group."""
-    return api_version if "/" in api_version else f"/{api_version}"
-
-
-def check_intent(target: Target, wanted: Object, live: Object | None) -> None:
-    """Refuses an apply that names another object than the URL."""
-    metadata = wanted["metadata"]
-    if metadata.get("managedFields") is not None:
-        raise bad_request("metadata.managedFields must be nil")
-    if metadata.get("name", target.name) != target.name:
-        raise bad_request(f"the name of the object ({metadata['name']}) does not match the name on the URL "
-                          f"({target.name})")
-    if metadata.get("namespace", target.namespace) != target.namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    if live is None and metadata.get("uid"):
-        kind = target.kind
-        why = f"uid mismatch: the provided object specified uid {metadata['uid']}, and no existing object was found"
-        raise conflict(kind.plural, kind.group, target.name, why)
-    if target.kind.namespaced:
-        metadata["namespace"] = target.namespace
-
-
-__all__ = ["create_from_body", "decode", "patch", "replace_from_body"]
+__all__ = ["PROTECTION", "create_from_body", "patch", "replace_from_body"]
