@@ -1,7 +1,7 @@
 """The cluster, the homeservers on it, and what is told when a story fails."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -38,6 +38,23 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if report.when == "call" and report.failed and isinstance(found, World):
         report.sections.append(("the cluster at that moment", diagnosis.describe(found)))
     return report
+
+
+TOLD = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Says a measured fact, which is shown after the run."""
+    return request.config.stash.setdefault(TOLD, []).append
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The facts that the stories measured."""
+    if facts := config.stash.get(TOLD, []):
+        terminalreporter.section("measured")
+        for fact in facts:
+            terminalreporter.line(fact)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import subprocess
 from e2e.world import World
 
 LINES = 40
+OPERATOR = ("-n", "libresh-system", "deploy/libresh-operator")
 
 
 def describe(world: World) -> str:
@@ -12,7 +13,7 @@ def describe(world: World) -> str:
         ("libresh status", lambda: world.libresh("status", check=False)),
         ("pods", lambda: world.kubectl("get", "pods,pvc", "-A", "-o", "wide", check=False)),
         ("events", lambda: tail(world.kubectl("get", "events", "-A", "--sort-by=.lastTimestamp", check=False))),
-        ("operator", lambda: tail(world.kubectl("logs", "-n", "libresh-system", "deploy/libresh-operator", check=False))),
+        ("operator", lambda: tail(world.kubectl("logs", *OPERATOR, check=False))),
         *((f"log of {pod}", lambda pod=pod: log_of(world, pod)) for pod in unready(world)),
     )
     return "\n".join(f"--- {title}\n{attempt(look)}" for title, look in looks)
@@ -30,7 +31,7 @@ def attempt(look: object) -> str:
 def unready(world: World) -> list[str]:
     """Pods that are not ready, as namespace/name."""
     template = (
-        '{range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase} '
+        "{range .items[*]}{.metadata.namespace}/{.metadata.name} {.status.phase} "
         '{.status.conditions[?(@.type=="Ready")].status}{"\\n"}{end}'
     )
     said = attempt(lambda: world.kubectl("get", "pods", "-A", "-o", f"jsonpath={template}"))

@@ -6,14 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from e2e.waiting import until
+from e2e.world import World
 from libresh.cli import access, applying
 from libresh.cli.access import Target
 from libresh.kube.client import Client
 from libresh.kube.errors import Unavailable
 from libresh.plan import naming
-
-from e2e.waiting import until
-from e2e.world import World
 
 Object = dict[str, Any]
 READY_PATIENCE = 240

@@ -1,6 +1,7 @@
 """A homeserver as people use it: accounts, log-in, rooms, media, mail, single sign-on, and what is kept shut."""
 
 import re
+import secrets
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -18,7 +19,10 @@ from e2e.world import World
 
 pytestmark = pytest.mark.e2e
 
-PASSWORDS = {"alice": "A-first-passw0rd", "bob": "B-first-passw0rd", "carol": "C-first-passw0rd"}
+RUN = secrets.token_hex(4)
+"""Part of everybody's name: a cluster that was kept knows those of earlier runs."""
+ALICE, BOB, CAROL, DORA = (f"{name}-{RUN}" for name in ("alice", "bob", "carol", "dora"))
+PASSWORDS = {ALICE: "A-first-passw0rd", BOB: "B-first-passw0rd", CAROL: "C-first-passw0rd"}
 PICTURE = bytes(range(256)) * 4096
 """A megabyte."""
 BACK = "https://client.localhost/done"
@@ -29,7 +33,7 @@ BACK = "https://client.localhost/done"
 def accounts(world: World, example: None) -> dict[str, str]:
     """An administrator and two people, as the README tells to make them; and, once they logged in, their tokens."""
     for name, password in PASSWORDS.items():
-        admin = ["--admin"] if name == "alice" else []
+        admin = ["--admin"] if name == ALICE else []
         words = ["exec", "matrix/chat", "register-user", *admin, "--secret-stdin", name]
         said = world.libresh(*words, given=f"{password}\n")
         assert "Success" in said
@@ -45,12 +49,12 @@ async def known(chat: Homeserver, tokens: dict[str, str], name: str) -> Person:
 
 @pytest.fixture
 async def alice(accounts: dict[str, str], chat: Homeserver) -> Person:
-    return await known(chat, accounts, "alice")
+    return await known(chat, accounts, ALICE)
 
 
 @pytest.fixture
 async def bob(accounts: dict[str, str], chat: Homeserver) -> Person:
-    return await known(chat, accounts, "bob")
+    return await known(chat, accounts, BOB)
 
 
 @pytest.fixture
@@ -71,15 +75,15 @@ async def open_room(one: Person, other: Person, name: str = "Kitchen") -> str:
 
 
 async def test_an_administrator_is_made_by_the_command_line(alice: Person, world: World) -> None:
-    assert alice.user_id == "@alice:chat.localhost"
+    assert alice.user_id == f"@{ALICE}:chat.localhost"
     listed = world.libresh("exec", "matrix/chat", "list-users")
-    assert re.search(r"@alice:chat\.localhost\t.*administrator", listed)
-    assert re.search(r"@bob:chat\.localhost\t[^\t]*\t\n", listed)
+    assert re.search(rf"@{ALICE}:chat\.localhost\t.*administrator", listed)
+    assert re.search(rf"@{BOB}:chat\.localhost\t[^\t]*\t\n", listed)
 
 
 async def test_a_wrong_password_is_refused(accounts: dict[str, str], chat: Homeserver) -> None:
     with pytest.raises(Refused, match="403"):
-        await chat.log_in("alice", "wrong")
+        await chat.log_in(ALICE, "wrong")
 
 
 async def test_nobody_makes_an_account_for_himself(chat: Homeserver) -> None:
@@ -89,12 +93,14 @@ async def test_nobody_makes_an_account_for_himself(chat: Homeserver) -> None:
     assert refused.value.body["errcode"] == "M_FORBIDDEN"
 
 
-async def test_a_password_is_reset_by_the_command_line(accounts: dict[str, str], chat: Homeserver, world: World) -> None:
-    words = ["exec", "matrix/chat", "reset-password", "--secret-stdin", "carol"]
+async def test_a_password_is_reset_by_the_command_line(
+    accounts: dict[str, str], chat: Homeserver, world: World
+) -> None:
+    words = ["exec", "matrix/chat", "reset-password", "--secret-stdin", CAROL]
     world.libresh(*words, given="C-second-passw0rd\n")
-    assert (await chat.log_in("carol", "C-second-passw0rd")).user_id == "@carol:chat.localhost"
+    assert (await chat.log_in(CAROL, "C-second-passw0rd")).user_id == f"@{CAROL}:chat.localhost"
     with pytest.raises(Refused, match="403"):
-        await chat.log_in("carol", PASSWORDS["carol"])
+        await chat.log_in(CAROL, PASSWORDS[CAROL])
 
 
 # --- rooms ---------------------------------------------------------------------------------------------------
@@ -123,7 +129,9 @@ async def test_what_was_said_is_found_again(alice: Person, bob: Person) -> None:
     assert await until(search, "the message in the search") == ["Where is the rhubarb compote?"]
 
 
-async def test_who_was_not_invited_stays_outside(accounts: dict[str, str], chat: Homeserver, alice: Person, bob: Person) -> None:
+async def test_who_was_not_invited_stays_outside(
+    accounts: dict[str, str], chat: Homeserver, alice: Person, bob: Person
+) -> None:
     room = await alice.create_room("Attic")
     with pytest.raises(Refused, match="403"):
         await bob.join(room)
@@ -163,8 +171,8 @@ async def test_a_file_is_served_after_its_local_copy_is_gone(
 
 async def test_a_file_above_the_limit_is_refused(alice: Person) -> None:
     assert (await alice.call("GET", "/_matrix/client/v1/media/config"))["m.upload.size"] == 50_000_000
-    with pytest.raises((Refused, aiohttp.ClientConnectionError), match="413|reset|disconnected|Cannot write"):
-        await alice.upload(bytes(51_000_000))
+    with pytest.raises(Refused, match="413"):
+        await alice.upload(bytes(50_000_001))
 
 
 # --- mail ----------------------------------------------------------------------------------------------------
@@ -173,15 +181,15 @@ async def test_a_file_above_the_limit_is_refused(alice: Person) -> None:
 async def test_a_mail_address_is_confirmed_and_gives_a_new_password(
     bob: Person, chat: Homeserver, mail_box: MailBox, session: aiohttp.ClientSession
 ) -> None:
-    where = "bob@people.localhost"
+    where = f"{BOB}@people.localhost"
     ask_for = {"client_secret": "a-secret-of-the-client", "email": where, "send_attempt": 1}
 
     proof = await chat.call("POST", f"{CLIENT}/account/3pid/email/requestToken", json=ask_for)
     followed = await open_page(session, mail.link_in(await mail_box.wait_for(where)))
     assert followed.status == 200
-    password = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": "bob"}}
+    password = {"type": "m.login.password", "identifier": {"type": "m.id.user", "user": BOB}}
     known = {"sid": proof["sid"], "client_secret": ask_for["client_secret"]}
-    added = {**known, "auth": {**password, "password": PASSWORDS["bob"]}}
+    added = {**known, "auth": {**password, "password": PASSWORDS[BOB]}}
     await bob.call("POST", f"{CLIENT}/account/3pid/add", json=added)
     addresses = (await bob.call("GET", f"{CLIENT}/account/3pid"))["threepids"]
     assert [each["address"] for each in addresses] == [where]
@@ -193,9 +201,9 @@ async def test_a_mail_address_is_confirmed_and_gives_a_new_password(
     identity = {"type": "m.login.email.identity", "threepid_creds": {**known, "sid": proof["sid"]}}
     changed = {"new_password": "B-second-passw0rd", "auth": identity}
     await chat.call("POST", f"{CLIENT}/account/password", json=changed)
-    assert (await chat.log_in("bob", "B-second-passw0rd")).user_id == bob.user_id
+    assert (await chat.log_in(BOB, "B-second-passw0rd")).user_id == bob.user_id
     with pytest.raises(Refused, match="403"):
-        await chat.log_in("bob", PASSWORDS["bob"])
+        await chat.log_in(BOB, PASSWORDS[BOB])
 
 
 # --- single sign-on ------------------------------------------------------------------------------------------
@@ -219,20 +227,22 @@ async def test_a_person_logs_in_through_the_identity_provider(
     chat: Homeserver, session: aiohttp.ClientSession, kube: Kube, world: World
 ) -> None:
     pod = (await kube.pod("libresh-system", "identity"))["metadata"]["name"]
-    person = ["--user-name", "dora", "--emails", "dora@people.localhost", "--family-name", "Dora", "--password", "a b c d"]
-    world.kubectl("exec", "-n", "libresh-system", pod, "--", "canaille", "create", "user", *person)
+    password = "a long passphrase"
+    person = ["--user-name", DORA, "--emails", f"{DORA}@people.localhost", "--family-name", "Dora"]
+    create = ["canaille", "create", "user", *person, "--password", password]
+    world.kubectl("exec", "-n", "libresh-system", pod, "--", *create)
 
     flows = (await chat.call("GET", f"{CLIENT}/login"))["flows"]
     providers = [each["identity_providers"] for each in flows if each["type"] == "m.login.sso"]
     assert [[each["id"] for each in found] for found in providers] == [["oidc-sso"]]
 
     start = f"https://chat.localhost{CLIENT}/login/sso/redirect/oidc-sso?redirectUrl={quote(BACK, safe='')}"
-    page = await log_in_through_forms(session, start, "dora", "a b c d")
+    page = await log_in_through_forms(session, start, DORA, password)
     back = next((link for link in page.links if link.startswith(BACK)), "")
     assert back, page.text
     token = parse_qs(urlsplit(back).query)["loginToken"][0]
     dora = await chat.enter({"type": "m.login.token", "token": token})
-    assert dora.user_id == "@dora:chat.localhost"
+    assert dora.user_id == f"@{DORA}:chat.localhost"
     assert (await dora.call("GET", f"{CLIENT}/account/whoami"))["user_id"] == dora.user_id
 
 

@@ -1,0 +1,110 @@
+"""People who keep sending messages and files, and remember what the homeserver acknowledged."""
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from e2e.matrix import Person, Refused
+from e2e.waiting import until
+
+PAUSE = 0.05
+OUTAGE = (Refused, aiohttp.ClientError, TimeoutError, OSError)
+"""What a client meets while something is down."""
+
+
+@dataclass
+class Traffic:
+    """What was sent and acknowledged so far, and when."""
+
+    person: Person
+    room: str
+    messages: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    """Digests by address."""
+    moments: list[float] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+
+    @property
+    def acknowledged(self) -> int:
+        return len(self.messages) + len(self.files)
+
+    @property
+    def longest_gap(self) -> float:
+        """The longest time in which nothing was acknowledged."""
+        return max((after - before for before, after in zip(self.moments, self.moments[1:], strict=False)), default=0.0)
+
+    async def talk(self) -> None:
+        """Send message after message, each as often as it takes under one transaction, as clients do."""
+        number = 0
+        while True:
+            number += 1
+            text = f"message {number}"
+            while not await self.attempt(self.person.say(self.room, text, f"{self.room}-{number}")):
+                await asyncio.sleep(PAUSE)
+            self.messages.append(text)
+            self.moments.append(time.monotonic())
+            await asyncio.sleep(PAUSE)
+
+    async def share(self) -> None:
+        """Upload file after file."""
+        while True:
+            content = os.urandom(20_000)
+            while not (address := await self.attempt(self.person.upload(content))):
+                await asyncio.sleep(PAUSE)
+            self.files[address] = hashlib.sha256(content).hexdigest()
+            self.moments.append(time.monotonic())
+            await asyncio.sleep(PAUSE)
+
+    async def attempt(self, doing: "asyncio.Future[str] | object") -> str:
+        """What it came to, or "" while something is down."""
+        try:
+            return str(await asyncio.wait_for(doing, 20))  # type: ignore[arg-type]
+        except OUTAGE as error:
+            self.troubles.append(f"{type(error).__name__}: {error}"[:200])
+            return ""
+
+    async def flows(self, more: int = 20, seconds: float = 120) -> None:
+        """Until so many more messages, and a few more files, are acknowledged."""
+        messages, files = len(self.messages) + more, len(self.files) + more // 5
+
+        async def look() -> bool:
+            return len(self.messages) >= messages and len(self.files) >= files
+
+        what = f"{more} more messages and {more // 5} more files to be acknowledged"
+        try:
+            await until(look, what, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the last troubles: {self.troubles[-3:]}") from None
+
+    async def verify(self) -> None:
+        """Everything acknowledged is there, once, and unchanged."""
+        said = await self.person.read(self.room)
+        lost = sorted(set(self.messages) - set(said))
+        assert not lost, f"{len(lost)} acknowledged messages are lost: {lost[:5]}"
+        twice = sorted({text for text in said if said.count(text) > 1})
+        assert not twice, f"said twice: {twice[:5]}"
+        for address, digest in self.files.items():
+            content = await self.person.download(address)
+            assert hashlib.sha256(content).hexdigest() == digest, f"{address} came back changed"
+
+
+@asynccontextmanager
+async def sending(person: Person) -> AsyncIterator[Traffic]:
+    """Traffic in a room of its own; it has begun to flow, and stops in the end."""
+    traffic = Traffic(person, await person.create_room("Traffic"))
+    tasks = [asyncio.create_task(traffic.talk()), asyncio.create_task(traffic.share())]
+    try:
+        await traffic.flows()
+        yield traffic
+        for task in tasks:
+            assert not task.done(), task.exception()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
