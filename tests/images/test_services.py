@@ -1,0 +1,165 @@
+"""PostgreSQL, Valkey, versitygw and Synapse out of their images for real, each without any privilege."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from typing import Any
+
+import pytest
+from containers import Running, wait_for_port
+
+pytestmark = pytest.mark.e2e
+
+DATA, SOCKETS, CREDENTIALS = "/var/lib/postgresql/data", "/var/run/postgresql", "/etc/libresh/credentials"
+PASSWORD = "p'w\\$ \"x"
+POSTGRES_ENV = {
+    "PATH": "/opt/patroni/bin:/usr/lib/postgresql/17/bin:/usr/local/bin:/usr/bin:/bin",
+    "PGDATA": f"{DATA}/pgdata", "LIBRESH_EXTENSIONS": "pg_trgm,unaccent", "LIBRESH_PATIENCE": "60",
+}
+POSTGRES_VOLUMES = [DATA, SOCKETS, CREDENTIALS]
+SERVE = f"exec postgres -c listen_addresses=127.0.0.1 -c port=18432 -c unix_socket_directories={SOCKETS} -c log_statement=all"
+
+
+@pytest.fixture
+def postgresql(container: Any) -> Running:
+    running: Running = container("postgresql")
+    running.volume(DATA).chmod(0o700)
+    running.volume(CREDENTIALS, {"username": "matrix", "password": PASSWORD, "database": "matrix-db"})
+    options = f"--locale=C.UTF-8 --encoding=UTF8 --username=postgres --pgdata={DATA}/pgdata"
+    running.run(["sh", "-c", f"initdb {options} --auth-local=trust --auth-host=scram-sha-256"], POSTGRES_VOLUMES,
+                POSTGRES_ENV)
+    running.start(["sh", "-c", SERVE], POSTGRES_VOLUMES, POSTGRES_ENV)
+    wait_for_port(18432)
+    return running
+
+
+def roles(running: Running, *arguments: str, **env: str) -> str:
+    env = {**POSTGRES_ENV, "PGPORT": "18432", **env}
+    return running.run(["libresh-postgresql-roles", *arguments], POSTGRES_VOLUMES, env)
+
+
+def query(running: Running, statement: str, password: str = PASSWORD) -> str:
+    """A statement as the application: by its password, over TCP."""
+    script = (
+        "import os, psycopg\n"
+        "c = psycopg.connect(host='127.0.0.1', port=18432, user='matrix', dbname='matrix-db', password=os.environ['PW'])\n"
+        f"print(c.execute({statement!r}).fetchall())"
+    )
+    return running.run(["python3", "-c", script], POSTGRES_VOLUMES, POSTGRES_ENV | {"PW": password}).strip()
+
+
+def test_the_role_the_database_and_extensions_are_made_once(postgresql: Running) -> None:
+    said = roles(postgresql, "on_start", "primary", "demo")
+    assert "created role matrix" in said
+    assert "created extension unaccent" in said
+    assert roles(postgresql) == ""
+    found = query(postgresql, "SELECT datcollate, datctype, pg_encoding_to_char(encoding) FROM pg_database"
+                              " WHERE datname = current_database()")
+    assert found == "[('C', 'C', 'UTF8')]"
+    assert query(postgresql, "SELECT count(*) FROM pg_extension WHERE extname IN ('pg_trgm', 'unaccent')") == "[(2,)]"
+
+
+def test_a_changed_password_reaches_the_server_and_never_its_log(postgresql: Running) -> None:
+    roles(postgresql)
+    postgresql.volume(CREDENTIALS, {"password": "another"})
+    assert roles(postgresql) == "set the password of role matrix\n"
+    assert query(postgresql, "SELECT 1", password="another") == "[(1,)]"
+    server = postgresql.processes[-1] if len(postgresql.processes) == 1 else postgresql.processes[1]
+    server.kill()
+    log = server.communicate()[0].decode()
+    assert "statement" in log
+    assert "another" not in log
+    assert "SCRAM-SHA-256$" not in log
+
+
+@pytest.mark.parametrize("role", ["replica", "standby_leader"])
+def test_a_replica_is_left_alone(postgresql: Running, role: str) -> None:
+    assert roles(postgresql, "on_role_change", role, "demo") == ""
+
+
+def test_valkey_asks_for_its_password(container: Any) -> None:
+    running = container("valkey")
+    config = "port 18379\nbind 127.0.0.1\naclfile /etc/valkey/users.acl\ndir /var/lib/valkey\nappendonly yes\n"
+    running.volume("/etc/valkey", {"valkey.conf": config, "users.acl": "user default on >s3cret ~* &* +@all\n"})
+    volumes = ["/etc/valkey", "/var/lib/valkey"]
+    running.start(["valkey-server", "/etc/valkey/valkey.conf"], volumes)
+    wait_for_port(18379)
+    ask = "valkey-cli -p 18379 "
+    assert "NOAUTH" in running.run(["sh", "-c", ask + "set a 1"], volumes)
+    assert running.run(["sh", "-c", ask + "set a 1"], volumes, {"REDISCLI_AUTH": "s3cret"}).strip() == "OK"
+    running.stop()
+    running.start(["valkey-server", "/etc/valkey/valkey.conf"], volumes)
+    wait_for_port(18379)
+    assert running.run(["sh", "-c", ask + "get a"], volumes, {"REDISCLI_AUTH": "s3cret"}).strip() == "1"
+
+
+def test_versitygw_keeps_objects_and_their_versions(container: Any) -> None:
+    boto3 = pytest.importorskip("boto3")
+    running = container("versitygw")
+    data = "/var/lib/versitygw"
+    command = ["versitygw", "--port=127.0.0.1:17070", "--health=/health", "posix", f"--versioning-dir={data}/versions",
+               f"{data}/objects"]
+    running.run(["mkdir", "-p", f"{data}/objects/media", f"{data}/versions"], [data])
+    running.start(command, [data], {"ROOT_ACCESS_KEY": "key", "ROOT_SECRET_KEY": "s3cret-s3cret"})
+    wait_for_port(17070)
+    s3 = boto3.client("s3", endpoint_url="http://127.0.0.1:17070", aws_access_key_id="key", region_name="us-east-1",
+                      aws_secret_access_key="s3cret-s3cret")
+    s3.put_bucket_versioning(Bucket="media", VersioningConfiguration={"Status": "Enabled"})
+    first = s3.put_object(Bucket="media", Key="a/b", Body=b"one")["VersionId"]
+    s3.put_object(Bucket="media", Key="a/b", Body=b"two")
+    assert s3.get_object(Bucket="media", Key="a/b")["Body"].read() == b"two"
+    assert s3.get_object(Bucket="media", Key="a/b", VersionId=first)["Body"].read() == b"one"
+    stranger = boto3.client("s3", endpoint_url="http://127.0.0.1:17070", aws_access_key_id="key",
+                            aws_secret_access_key="wrong-wrong-wrong", region_name="us-east-1")
+    with pytest.raises(Exception, match="SignatureDoesNotMatch"):
+        stranger.get_object(Bucket="media", Key="a/b")
+
+
+SYNAPSE = """
+server_name: acme.test
+public_baseurl: https://acme.test/
+report_stats: false
+pid_file: /tmp/synapse.pid
+signing_key_path: /var/lib/synapse/signing.key
+media_store_path: /var/lib/synapse/media
+registration_shared_secret: shared
+macaroon_secret_key: macaroon
+form_secret: form
+suppress_key_server_warning: true
+trusted_key_servers: []
+database: {name: sqlite3, args: {database: /var/lib/synapse/homeserver.db}}
+listeners:
+- {port: 18008, type: http, bind_addresses: [127.0.0.1], resources: [{names: [client, health]}]}
+"""
+
+
+@pytest.mark.parametrize("image", ["synapse", "synapse-previous"])
+def test_synapse_serves_a_person(container: Any, image: str) -> None:
+    running = container(image)
+    volumes = ["/etc/synapse", "/var/lib/synapse"]
+    env = {"PATH": "/opt/synapse/bin:/usr/bin:/bin", "LD_PRELOAD": "libjemalloc.so.2"}
+    running.volume("/etc/synapse", {"homeserver.yaml": SYNAPSE})
+    running.run(["generate_signing_key", "-o", "/var/lib/synapse/signing.key"], volumes, env)
+    running.start(["python", "-m", "synapse.app.homeserver", "-c", "/etc/synapse/homeserver.yaml"], volumes, env)
+    wait_for_port(18008, 180)
+    server = "http://127.0.0.1:18008"
+    running.run(["register_new_matrix_user", "-u", "alice", "-p", "correct horse", "--no-admin", "-k", "shared", server],
+                volumes, env)
+    body = {"type": "m.login.password", "password": "correct horse", "identifier": {"type": "m.id.user", "user": "alice"}}
+    request = urllib.request.Request(f"{server}/_matrix/client/v3/login", json.dumps(body).encode(), method="POST")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert json.load(answer)["user_id"] == "@alice:acme.test"
+
+
+def test_no_image_has_a_privileged_file_or_a_key_in_it(container: Any) -> None:
+    for name in ("postgresql", "mail", "synapse", "oidc", "valkey", "versitygw", "libresh"):
+        for tree in container(name).layers:
+            found = subprocess.run(
+                ["find", str(tree), "-type", "f", "(", "-perm", "/6000", "-o", "-name", "*snakeoil*", "-o", "-name",
+                 "machine-id", "-o", "-path", "*/apt/lists/*Packages*", "-o", "-name", "pip.conf", "-o", "-name", ".npmrc",
+                 ")"],
+                capture_output=True, text=True, check=True,
+            )
+            assert found.stdout == "", name
