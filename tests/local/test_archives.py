@@ -40,7 +40,7 @@ def test_every_blob_is_what_its_name_says_and_every_reference_leads_to_one() -> 
     layer = gzip.decompress(follow(manifest["layers"][0]))
     assert config["architecture"] == "arm64"
     assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(layer).hexdigest()}"]
-    assert members(layer) == {"pause": PROGRAM}
+    assert members(layer) == {"main": PROGRAM}
     assert config["config"]["User"].split(":")[0] != "0"
 
 

@@ -98,6 +98,7 @@ def test_an_old_go_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_old_builds_go_unless_a_cluster_runs_them(
     module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(binaries, "KEPT_BUILDS", 1)
     monkeypatch.setenv("LIBRESH_STATE", str(tmp_path / "state"))
     config = tmp_path / "state" / "clusters" / "c" / "nodes" / "node-1" / "keeper.json"
     config.parent.mkdir(parents=True)

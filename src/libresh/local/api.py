@@ -14,8 +14,6 @@ from libresh.local.spec import API_PORT, Cluster
 FIELD_MANAGER = "libresh-local"
 Object = dict[str, Any]
 
-_PLURALS = {"EndpointSlice": "endpointslices", "APIService": "apiservices"}
-
 
 class API:
     """A connection per request: these are a handful, and the server restarts under them."""
@@ -70,7 +68,8 @@ def path_of(wanted: Object) -> str:
     version, kind, meta = wanted["apiVersion"], wanted["kind"], wanted["metadata"]
     prefix = f"/api/{version}" if "/" not in version else f"/apis/{version}"
     inside = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
-    return f"{prefix}{inside}/{_PLURALS.get(kind, kind.lower() + 's')}/{meta['name']}"
+    plural = kind.lower() + ("es" if kind.endswith("s") else "s")
+    return f"{prefix}{inside}/{plural}/{meta['name']}"
 
 
 def is_node_ready(found: Object, since: datetime | None = None) -> bool:

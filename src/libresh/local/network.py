@@ -147,8 +147,17 @@ def remove_node(node: Node) -> None:
     if Path("/run/netns", node.namespace).exists():
         run("ip", "netns", "del", node.namespace)
     # A cable outlives its namespace while a dying process still holds that.
-    if node.link in list_links():
-        run("ip", "link", "del", node.link)
+    remove_link(node.link)
+
+
+def remove_link(name: str) -> None:
+    """Remove an interface; that it goes by itself meanwhile, with its namespace, is as good."""
+    while name in list_links():
+        try:
+            run("ip", "link", "del", name)
+        except LibreshError:
+            if name in list_links():
+                raise
 
 
 def remove_all(cluster: Cluster) -> None:
@@ -156,7 +165,7 @@ def remove_all(cluster: Cluster) -> None:
         remove_node(node)
     for name in list_links():
         if name == cluster.bridge or name.startswith(f"{cluster.mark}n"):
-            run("ip", "link", "del", name)
+            remove_link(name)
     for rule in _forward_rules(cluster):
         subprocess.run(["iptables", "-D", "FORWARD", *rule], check=False, capture_output=True)
     run("nft", "-f", "-", feed=f"add table ip {cluster.mark}\ndelete table ip {cluster.mark}\n")

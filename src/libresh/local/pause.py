@@ -15,15 +15,15 @@ PAUSE_IMAGE = "libre.sh/pause:1"
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "riscv64": "riscv64", "ppc64le": "ppc64le"}
 
 
-def build_archive(program: bytes, architecture: str) -> bytes:
+def build_archive(program: bytes, architecture: str, name: str = PAUSE_IMAGE) -> bytes:
     """An OCI archive with one image of one layer of one file. The same program gives the same bytes."""
-    layer = _tar({"pause": (program, 0o755)})
+    layer = _tar({"main": (program, 0o755)})
     packed = gzip.compress(layer, mtime=0)
     config = _json(
         {
             "architecture": architecture,
             "os": "linux",
-            "config": {"Entrypoint": ["/pause"], "User": "65535:65535"},
+            "config": {"Entrypoint": ["/main"], "User": "65535:65535"},
             "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     )
@@ -36,7 +36,7 @@ def build_archive(program: bytes, architecture: str) -> bytes:
         }
     )
     described = _descriptor("application/vnd.oci.image.manifest.v1+json", manifest)
-    described["annotations"] = {"io.containerd.image.name": PAUSE_IMAGE}
+    described["annotations"] = {"io.containerd.image.name": name}
     files = {
         "oci-layout": (_json({"imageLayoutVersion": "1.0.0"}), 0o644),
         "index.json": (_json({"schemaVersion": 2, "manifests": [described]}), 0o644),

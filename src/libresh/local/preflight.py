@@ -118,7 +118,7 @@ def check_ranges(cluster: Cluster) -> None:
 
 def check_ports(ports: tuple[tuple[str, int], ...]) -> None:
     """Refuse when somebody else listens where the control plane must."""
-    taken = [f"{address}:{port}{_holder(port)}" for address, port in ports if not _is_free(address, port)]
+    taken = [f"{address}:{port}{_holder(address, port)}" for address, port in ports if not _is_free(address, port)]
     if taken:
         raise LibreshError("ports-taken", f"already in use: {', '.join(taken)}", "stop what uses them, then repeat")
 
@@ -134,10 +134,14 @@ def _is_free(address: str, port: int) -> bool:
     return True
 
 
-def _holder(port: int) -> str:
+def _holder(address: str, port: int) -> str:
+    """Who listens there, or everywhere, as far as can be told."""
     listed = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], capture_output=True, text=True, check=False).stdout
-    _, _, users = listed.partition('users:(("')
-    return f" (by {users.partition(chr(34))[0]})" if users else ""
+    places = {f"{where}:{port}" for where in (address, "0.0.0.0", "*", "[::]")}
+    for line in listed.splitlines():
+        if places & set(line.split()[:4]) and 'users:(("' in line:
+            return f" (by {line.split('users:((')[1].split(chr(34))[1]})"
+    return ""
 
 
 def machine_memory() -> int:
