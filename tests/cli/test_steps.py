@@ -120,7 +120,10 @@ def test_times_are_remembered_only_when_the_work_was_done(tmp_path: Path) -> Non
     assert again.expected("a") == 100.0
     assert again.expected("b") == 7.0
     again.record("a", 0.5)
+    again.record("a", 20.0)  # most of it was there already
     assert Timings(path, {}).expected("a") == 100.0
+    again.record("a", 80.0)
+    assert Timings(path, {}).expected("a") == 80.0
 
 
 @pytest.mark.parametrize("broken", ["", "[]", '{"a": "x"}', "{"])

@@ -24,6 +24,8 @@ HEARTBEAT = 60.0
 """How often plain output says that something still goes on."""
 EARNEST = 2.0
 """A step that took less found its work done already: that is not how long it takes."""
+PARTIAL = 0.3
+"""Nor is this part of what it took before: most was there."""
 WAITING, RUNNING, DONE, FAILED = "  ", "… ", "ok", "!!"
 COLOURS = {WAITING: "bright_black", RUNNING: "yellow", DONE: "green", FAILED: "red"}
 
@@ -232,7 +234,7 @@ class Timings:
 
     def record(self, name: str, seconds: float) -> None:
         """Remember a step that was done in earnest."""
-        if seconds < EARNEST:
+        if seconds < max(EARNEST, PARTIAL * self.expected(name)):
             return
         with self.lock:
             self.seen[name] = round(seconds, 1)
