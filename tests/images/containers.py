@@ -53,6 +53,8 @@ class Running:
     def stop(self) -> None:
         for process in self.processes:
             process.kill()
+            if process.stdout and process.stdout.closed:
+                continue
             process.communicate()  # to the end of its output, which all that it started share
         self.processes.clear()
 
