@@ -90,11 +90,11 @@ def test_a_missing_operator_is_said_once_and_not_for_every_object() -> None:
 def test_an_operator_that_crashes_is_told_from_one_that_starts() -> None:
     ended = {"exitCode": 1, "reason": "Error"}
     container = {"name": "operator", "restartCount": 3, "ready": False, "lastState": {"terminated": ended}}
-    pods = [{"metadata": {"name": "p"}, "status": {"containerStatuses": [container]}}]
+    labels = {"app.kubernetes.io/name": "libresh-operator"}
+    pods = [{"metadata": {"name": "p", "labels": labels}, "spec": {"containers": []}}]
+    pods[0]["status"] = {"containerStatuses": [container]}
     given = seen()
-    found = overview.build_overview(
-        Seen(**{**given.__dict__, "operator": operator(ready=0), "operator_pods": pods}), TYPES
-    )
+    found = overview.build_overview(Seen(**{**given.__dict__, "operator": operator(ready=0), "pods": pods}), TYPES)
     assert "ends with 1 again and again" in found.problems[0].why
     assert found.problems[0].do == "libresh logs operator"
 
@@ -117,6 +117,15 @@ def test_the_screen() -> None:
     matrix = obj(READY, version="1.163.2", url="https://chat.localhost")
     claim = obj(NOT, ("Reconciling", "True"), message="The database starts", className="embedded-postgresql")
     claim["metadata"]["name"] = "chat-database"
+    running = {"resources": {"requests": {"cpu": "250m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}}
+    early = {"resources": {"requests": {"memory": "512Mi"}}}
+    pods = [
+        {"metadata": {"name": "a"}, "spec": {"containers": [running, running], "initContainers": [early]}},
+        {"metadata": {"name": "b"}, "spec": {"containers": [running]}, "status": {"phase": "Succeeded"}},
+        {"metadata": {"name": "c"}, "spec": {"containers": [running], "initContainers": [early]}},
+    ]
+    node = {"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "4Gi"}}}
+    node["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
     annotations = {"services.libre.sh/is-default-class": "true"}
     cls = obj(READY, spec={"claimKind": "PostgreSQL", "driver": "embedded"}, claims=1)
     cls["metadata"] = {"name": "embedded-postgresql", "annotations": annotations}
@@ -124,7 +133,9 @@ def test_the_screen() -> None:
         server="https://api",
         version="v1.36.3",
         now=NOW,
+        nodes=[node],
         operator=operator(),
+        pods=pods,
         objects={"Matrix": [matrix], "PostgreSQL": [claim], "ServiceClass": [cls]},
     )
     from click import unstyle
@@ -134,8 +145,9 @@ def test_the_screen() -> None:
 
 
 SCREEN = """
-cluster   https://api  Kubernetes v1.36.3  (~/.kube/config)
+cluster   https://api  Kubernetes v1.36.3, 1 of 1 nodes ready  (~/.kube/config)
 operator  1 of 1 ready, local/libresh:1
+needs     2 pods ask for 0.75 cores and 1.0 GiB of memory (at most 3.0 GiB) of 2 cores, 4.0 GiB
 
 APPS
 NAMESPACE  APP          STATE  VERSION  URL

@@ -9,9 +9,11 @@ from libresh.api.apps import App
 from libresh.api.claims import Claim
 from libresh.api.meta import Resource
 from libresh.api.services import DEFAULT_CLASS
-from libresh.plan import observed
+from libresh.cli.footprint import Footprint, measure
+from libresh.plan import naming, observed
 from libresh.plan.actions import Object
 
+OPERATOR = "libresh-operator"
 SLOW = timedelta(minutes=5)
 """After this long without getting ready, progress counts as trouble."""
 
@@ -55,7 +57,8 @@ class Seen:
     now: datetime
     nodes: Sequence[Object] = ()
     operator: Object | None = None
-    operator_pods: Sequence[Object] = ()
+    pods: Sequence[Object] = ()
+    """Everything libre.sh runs, the operator included."""
     objects: Mapping[str, Sequence[Object]] = field(default_factory=dict)
     unreadable: Sequence[str] = ()
     """Kinds the person may not list."""
@@ -69,6 +72,7 @@ class Overview:
     version: str
     nodes: str
     operator: str
+    footprint: Footprint
     apps: tuple[Standing, ...]
     claims: tuple[Standing, ...]
     classes: tuple[Standing, ...]
@@ -102,6 +106,7 @@ def build_overview(seen: Seen, types: Sequence[type[Resource]]) -> Overview:
         version=seen.version,
         nodes=count_nodes(seen.nodes),
         operator=operator,
+        footprint=measure(seen.pods, seen.nodes),
         apps=apps,
         claims=claims,
         classes=classes,
@@ -211,9 +216,14 @@ def judge_operator(seen: Seen) -> tuple[str, list[Problem]]:
         return "switched off", [Problem("the operator", "it is scaled to none: nothing is looked after", scale)]
     if ready:
         return line, []
-    why = trouble_of_operator(seen.operator_pods) or "its pod does not get ready"
+    why = trouble_of_operator(operator_pods(seen.pods)) or "its pod does not get ready"
     do = "libresh install --image-prefix P, where P is a registry that has it" if why.startswith("image") else ""
     return line, [Problem("the operator", f"it does not run: {why}", do or "libresh logs operator")]
+
+
+def operator_pods(pods: Sequence[Object]) -> list[Object]:
+    """Those of the operator itself."""
+    return [pod for pod in pods if (pod["metadata"].get("labels") or {}).get(naming.NAME_LABEL) == OPERATOR]
 
 
 def trouble_of_operator(pods: Sequence[Object]) -> str:

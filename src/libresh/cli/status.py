@@ -15,6 +15,7 @@ from libresh.cli.output import paint
 from libresh.cli.overview import Overview, Problem, Seen, Standing
 from libresh.kube.client import Client
 from libresh.kube.errors import NotFound, Refused
+from libresh.plan import naming
 from libresh.plan.actions import Object
 
 COLOURS = {
@@ -56,7 +57,7 @@ async def observe(client: Client, namespace: str) -> Seen:
         client.version(),
         readable(client, "Node", ""),
         readable(client, "Deployment", system, operator.selector()),
-        readable(client, "Pod", system, operator.selector()),
+        readable(client, "Pod", namespace, {naming.PART_OF_LABEL: "libre.sh"}),
     )
     lists = await reading
     objects = {t.KIND.kind: found for t, found in zip(types, lists, strict=True) if isinstance(found, list)}
@@ -66,7 +67,7 @@ async def observe(client: Client, namespace: str) -> Seen:
         now=datetime.now(UTC),
         nodes=nodes,
         operator=deployments[0] if deployments else None,
-        operator_pods=pods,
+        pods=pods,
         objects=objects,
         unreadable=[t.KIND.kind for t, found in zip(types, lists, strict=True) if found is False],
     )
@@ -98,6 +99,7 @@ def render(found: Overview, kubeconfig: str) -> list[str]:
     lines = [
         f"cluster   {found.server}  Kubernetes {found.version}{nodes}  ({kubeconfig})",
         f"operator  {found.operator}",
+        f"needs     {found.footprint.describe()}",
     ]
     lines += section("APPS", ("NAMESPACE", "APP", "STATE", "VERSION", "URL"), found.apps, render_app)
     lines += section("CLAIMS", ("NAMESPACE", "CLAIM", "STATE", "CLASS", "SECRET"), found.claims, render_claim)
