@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from libresh.errors import LibreshError
-from libresh.local import binaries, cluster, control, keeper, network, pause, state, status
+from libresh.local import binaries, cgroups, cluster, control, keeper, network, pause, state, status
 from libresh.local.api import API
 from libresh.local.spec import Cluster
 
@@ -338,6 +338,7 @@ def test_a_reboot_is_recovered_from(probes: Cluster, api: API) -> None:
         cluster.clear_node(member)
     keeper.kill(probes.keeper_config)
     cluster.detach_volumes(probes)
+    cgroups.remove(probes.cgroup)
     network.remove_all(probes)
     assert traces(probes) == []
     cluster.up(WISH)

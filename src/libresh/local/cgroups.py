@@ -1,8 +1,8 @@
-"""Where a node's processes are counted and limited: one folder per node in every cgroup hierarchy.
+"""Where a cluster's processes are counted and limited: a folder per node, and one for the control plane.
 
 With cgroup v1 each controller has a hierarchy of its own. With cgroup v2 there is one, and a folder with children may
-hold no processes; so a node's own daemons live in `system` below it and its pods beside that. On machines run by
-systemd the same folders are made at the root of the tree: systemd leaves alone what it did not make.
+hold no processes; so daemons live in `system` below their node's folder, and the node's pods beside that. On machines
+run by systemd the same folders are made at the root of the tree: systemd leaves alone what it did not make.
 The v2 path was written from the documentation; no such machine was at hand to try it.
 """
 
@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 
 from libresh.errors import LibreshError
-from libresh.local.spec import Cluster, Node
 
 ROOT = Path("/sys/fs/cgroup")
 NEEDED = ("cpu", "cpuset", "memory", "pids")
 CPUSET_FILES = ("cpuset.cpus", "cpuset.mems")
+# At the root of a v1 hierarchy every process outside of cgroups weighs 1024, and so would all of ours together.
+TOP_SHARES = 8192
 
 
 def is_unified(mounts: str) -> bool:
@@ -75,25 +76,29 @@ def unmount_own() -> None:
             subprocess.run(["umount", target], check=False, capture_output=True)
 
 
-def create(node: Node) -> tuple[str, ...]:
-    """Make a node's folders; returns those its own daemons live in."""
+def create(cgroup: str) -> tuple[str, ...]:
+    """Make a folder in every hierarchy; returns those below it that daemons live in."""
     mounts = _mounts()
     if is_unified(mounts):
-        return (str(_create_unified(node)),)
-    made = []
-    for hierarchy in find_hierarchies(mounts):
-        for folder in _levels(hierarchy, node):
-            folder.mkdir(exist_ok=True)
-            if (folder / "cpuset.cpus").exists():
-                # A fresh cpuset is empty, and nothing may run in an empty one.
-                for name in CPUSET_FILES:
-                    (folder / name).write_text((folder.parent / name).read_text())
-        made.append(str(hierarchy / node.cgroup / "system"))
-    return tuple(made)
+        return (str(_create_unified(cgroup)),)
+    return tuple(str(_create_in(hierarchy, cgroup)) for hierarchy in find_hierarchies(mounts))
 
 
-def _create_unified(node: Node) -> Path:
-    levels = _levels(ROOT, node)
+def _create_in(hierarchy: Path, cgroup: str) -> Path:
+    levels = _levels(hierarchy, cgroup)
+    for folder in levels:
+        folder.mkdir(exist_ok=True)
+        if (folder / CPUSET_FILES[0]).exists():
+            # A fresh cpuset is empty, and nothing may run in an empty one.
+            for name in CPUSET_FILES:
+                (folder / name).write_text((folder.parent / name).read_text())
+    if (levels[0] / "cpu.shares").exists():
+        (levels[0] / "cpu.shares").write_text(str(TOP_SHARES))
+    return levels[-1]
+
+
+def _create_unified(cgroup: str) -> Path:
+    levels = _levels(ROOT, cgroup)
     for folder in levels:
         folder.mkdir(exist_ok=True)
     for folder in (ROOT, *levels[:-1]):
@@ -102,30 +107,24 @@ def _create_unified(node: Node) -> Path:
     return levels[-1]
 
 
-def _levels(hierarchy: Path, node: Node) -> list[Path]:
+def _levels(hierarchy: Path, cgroup: str) -> list[Path]:
     folders, current = [], hierarchy
-    for part in (*node.cgroup.split("/"), "system"):
+    for part in (*cgroup.split("/"), "system"):
         current = current / part
         folders.append(current)
     return folders
 
 
-def remove(node: Node) -> None:
-    """Remove a dead node's folders, and those above it that hold nothing else."""
+def remove(cgroup: str) -> None:
+    """Remove a folder whose processes are dead, and those above it that hold nothing else."""
     mounts = _mounts()
     # On a hybrid machine the container runtime makes folders in the v2 tree too, though it controls nothing there.
     for hierarchy in (ROOT,) if is_unified(mounts) else find_hierarchies(mounts, ("cgroup", "cgroup2")):
-        top = hierarchy / node.cgroup
+        top = hierarchy / cgroup
         for folder, _, _ in os.walk(top, topdown=False):
             _remove_folder(Path(folder))
         for parent in (top.parent, top.parent.parent):
-            if parent.is_dir() and not any(entry.is_dir() for entry in parent.iterdir()):
-                _remove_folder(parent)
-
-
-def remove_all(cluster: Cluster) -> None:
-    for node in cluster.members:
-        remove(node)
+            _remove_if_empty(parent)
 
 
 def _remove_folder(folder: Path) -> None:
@@ -146,6 +145,17 @@ def _remove_folder(folder: Path) -> None:
         f"{folder} still holds the processes {', '.join(pids) or 'of a folder below'}",
         "stop them, then repeat the command",
     )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        # Another node or cluster lives there.
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
 
 
 def _mounts() -> str:

@@ -118,7 +118,8 @@ def prepare(cluster: Cluster, programs: control.Programs) -> None:
 
 def start_control(cluster: Cluster, programs: control.Programs) -> None:
     """Start the control plane or bring its settings up to date; then what every cluster has in it."""
-    changed = keeper.write_config(cluster.keeper_config, control.build_config(cluster, programs))
+    wanted = control.build_config(cluster, programs, cgroups.create(cluster.cgroup))
+    changed = keeper.write_config(cluster.keeper_config, wanted)
     running = keeper.find(cluster.keeper_config)
     if running is None:
         attach_volumes(cluster, programs)
@@ -129,8 +130,8 @@ def start_control(cluster: Cluster, programs: control.Programs) -> None:
     api = API(cluster)
     wait_for(api.is_ready, API_PATIENCE, f"the API server at {cluster.server}", cluster.logs / "kube-apiserver.log")
     authority = (cluster.pki / "ca.crt").read_bytes()
-    for wanted in addons.build_all(cluster, authority=authority):
-        api.apply(wanted)
+    for built in addons.build_all(cluster, authority=authority):
+        api.apply(built)
 
 
 def start_nodes(cluster: Cluster, programs: control.Programs, members: Sequence[Node]) -> None:
@@ -138,7 +139,7 @@ def start_nodes(cluster: Cluster, programs: control.Programs, members: Sequence[
     began = datetime.now(UTC)
     stopped = [member for member in members if not keeper.find(member.keeper_config)]
     for member in stopped:
-        cgroups.remove(member)
+        cgroups.remove(member.cgroup)
         network.create_node(member)
     if stopped:
         network.set_routes(cluster)
@@ -160,7 +161,7 @@ def is_up(api: API, member: Node, since: datetime | None) -> bool:
 def start_node(member: Node, programs: control.Programs) -> None:
     """Start a node whose network exists, or make a running one take over its settings; then the pause image."""
     config = member.keeper_config
-    changed = keeper.write_config(config, node.build_config(member, programs, cgroups.create(member)))
+    changed = keeper.write_config(config, node.build_config(member, programs, cgroups.create(member.cgroup)))
     running = keeper.find(config)
     if running is None:
         wrapper = ("nsenter", f"--net=/run/netns/{member.namespace}", *NODE_WRAPPER)
@@ -264,7 +265,7 @@ def node_start(name: str, number: int, progress: Progress | None = None) -> None
 def clear_node(member: Node) -> None:
     """Remove what a dead node left: it starts from a fresh network and empty cgroups, as a machine does."""
     network.remove_node(member)
-    cgroups.remove(member)
+    cgroups.remove(member.cgroup)
 
 
 def load(name: str, archive: Path) -> tuple[Node, ...]:
@@ -295,6 +296,7 @@ def stop_all(cluster: Cluster, show: Progress) -> None:
         for member in cluster.members:
             clear_node(member)
         detach_volumes(cluster)
+        cgroups.remove(cluster.cgroup)
         network.remove_all(cluster)
         if not any(is_running(other) for other in state.load_all()):
             clear_machine()

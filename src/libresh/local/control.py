@@ -64,9 +64,10 @@ def build_encryption(key: str) -> dict[str, Any]:
     }
 
 
-def build_config(cluster: Cluster, programs: Programs) -> keeper.Config:
+def build_config(cluster: Cluster, programs: Programs, cgroups: tuple[str, ...] = ()) -> keeper.Config:
     """Everything the control plane's keeper keeps running, in the order it starts."""
     return keeper.Config(
+        cgroups=cgroups,
         services=(
             _etcd(cluster, programs.kubernetes),
             _apiserver(cluster, programs.kubernetes),
@@ -75,7 +76,7 @@ def build_config(cluster: Cluster, programs: Programs) -> keeper.Config:
             _coredns(cluster, programs.coredns),
             _metrics_server(cluster, programs.kubernetes),
             _edge_and_volumes(cluster, programs.cluster),
-        )
+        ),
     )
 
 

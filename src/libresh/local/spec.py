@@ -112,6 +112,11 @@ class Cluster:
         return self.control / "keeper.json"
 
     @property
+    def cgroup(self) -> str:
+        """The control plane's folder below the root of every cgroup hierarchy."""
+        return f"libresh/{self.name}/control"
+
+    @property
     def members(self) -> tuple[Node, ...]:
         return tuple(Node(self, number) for number in range(1, self.nodes + 1))
 
