@@ -20,25 +20,18 @@ async def fake_api() -> AsyncIterator[Server]:
 
 @pytest.fixture(scope="session")
 def real_api() -> Iterator[RealApi]:
-    """The real kube-apiserver with garbage collection, one for the whole run. Make a namespace of your own in it."""
-    with RealApi(controllers=True) as server:
+    """The real kube-apiserver with garbage collection, one for the whole run. Make a namespace of your own in it.
+
+    It serves the kinds of support.widgets; those of libre.sh a test installs itself.
+    """
+    with RealApi(controllers=True, crds=CRDS) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def real_api_with_widgets(real_api: RealApi) -> RealApi:
-    """The real server with the kinds of support.widgets."""
-    for crd in CRDS:
-        real_api.install(crd)
-    return real_api
 
 
 @pytest.fixture(scope="session")
 def forgetful_api() -> Iterator[RealApi]:
     """The real server without its watch cache: it forgets what etcd was told to forget."""
-    with RealApi(flags=("--watch-cache=false",)) as server:
-        for crd in CRDS:
-            server.install(crd)
+    with RealApi(crds=CRDS, flags=("--watch-cache=false",)) as server:
         yield server
 
 
@@ -50,9 +43,9 @@ async def fake_door() -> AsyncIterator[Door]:
 
 
 @pytest.fixture
-async def real_door(real_api_with_widgets: RealApi) -> AsyncIterator[Door]:
+async def real_door(real_api: RealApi) -> AsyncIterator[Door]:
     """The real server with the kinds of support.widgets and a fresh namespace."""
-    async with door_to(real_api_with_widgets) as door:
+    async with door_to(real_api) as door:
         yield door
 
 

@@ -68,13 +68,13 @@ async def same_fate(doors: tuple[Door, Door], path: str, make: Callable[[Random]
         assert not found, "\n".join([f"seed {seed}", *map(str, taken), *found])
 
 
-async def test_random_writes_meet_the_same_fate(real_api_with_widgets: RealApi) -> None:
+async def test_random_writes_meet_the_same_fate(real_api: RealApi) -> None:
     """Many objects at once, because each waits for the clock most of the time."""
 
     async def one(seed: int) -> None:
         custom = seed % 2 == 0
         path, make = (f"{WIDGETS}/w", widget_step) if custom else (f"{DEPLOYMENTS}/w", deployment_step)
-        async with fake_door_to(FakeApi(crds=CRDS)) as fake, door_to(real_api_with_widgets) as real:
+        async with fake_door_to(FakeApi(crds=CRDS)) as fake, door_to(real_api) as real:
             await same_fate((fake, real), path, make, seed)
 
     await asyncio.gather(*(one(seed) for seed in range(SEEDS)))

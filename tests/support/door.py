@@ -18,7 +18,8 @@ Object = dict[str, Any]
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-PATIENCE = 15.0
+PATIENCE = 45.0
+"""The real garbage collector looks for new kinds every 30 seconds."""
 
 
 @dataclass

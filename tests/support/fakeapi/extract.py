@@ -1,15 +1,16 @@
 """Makes builtin.json: the schemas of Kubernetes' own kinds, cut down to what the fake needs.
 
-    python -m support.fakeapi.extract FOLDER      (of OpenAPI v3 documents, as a real server gives at /openapi/v3/…)
+    cd tests && python -m support.fakeapi.extract      (asks a real server, which it starts)
 
 Descriptions are dropped, and so is every kind that no part of libre.sh touches.
 """
 
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from support.apiserver import RealApi
 
 BUILTIN = Path(__file__).with_name("builtin.json")
 
@@ -136,10 +137,16 @@ def extract(documents: Iterable[dict[str, Any]]) -> dict[str, Any]:
     return {"kinds": kinds, "definitions": dict(sorted(kept.items()))}
 
 
+def documents(server: RealApi) -> list[dict[str, Any]]:
+    """What a server says of itself."""
+    paths = server.ask("/openapi/v3")["paths"]
+    return [server.ask(entry["serverRelativeURL"]) for path, entry in sorted(paths.items()) if "/v" in path]
+
+
 def main() -> None:
-    """Rewrites builtin.json from the given file."""
-    documents = [json.loads(path.read_text()) for path in sorted(Path(sys.argv[1]).glob("*.json"))]
-    text = json.dumps(extract(documents), indent=None, separators=(",", ":"))
+    """Rewrites builtin.json from a real server."""
+    with RealApi() as server:
+        text = json.dumps(extract(documents(server)), indent=None, separators=(",", ":"), sort_keys=True)
     BUILTIN.write_text(text.replace('},"io.', '},\n"io.') + "\n")
 
 

@@ -7,6 +7,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
+sorted_json = msgspec.json.Encoder(order="sorted").encode
+
 Path = tuple[str, ...]
 
 
@@ -114,7 +118,7 @@ def order(element: str) -> tuple[int, str]:
 
 def canonical(value: Any) -> str:
     """A value as it stands in a path element."""
-    return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return sorted_json(value).decode()
 
 
 def printed(path: Path) -> str:

@@ -218,7 +218,7 @@ def apply(node: Node, live: Object, wanted: Object, managers: Managers, write: W
     last = managers.get(me)
     said = fields_of(node, wanted).without(write.reset)
     managers = {**managers, me: Share(said, write.version, last.time if last else "")}
-    if last and last.fields:
+    if last and last.fields.difference(said):
         merged = take_back(node, merged, managers, last.fields)
     changes = filtered(compare(node, live, merged), write.reset)
     managers = settle(managers, changes, me, write.force)

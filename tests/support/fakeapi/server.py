@@ -25,8 +25,8 @@ class Server:
         self.runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> "Server":
-        app = web.Application(client_max_size=2**26)
-        app.router.add_route("*", "/{path:.*}", self.answer)
+        app = web.Application(client_max_size=2**30)
+        self.routes(app)
         self.runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0)
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", self.port)
@@ -35,6 +35,10 @@ class Server:
         self.port = site._server.sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         return self
+
+    def routes(self, app: web.Application) -> None:
+        """Everything is the API's."""
+        app.router.add_route("*", "/{path:.*}", self.answer)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

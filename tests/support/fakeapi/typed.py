@@ -4,8 +4,12 @@ has, how two values differ, merging, and taking fields away."""
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from .fieldset import FieldSet, Path, canonical, printed
 from .schema import ANY, DEDUCED, LIST, MAP, UNTYPED, Node
+
+sorted_json = msgspec.json.Encoder(order="sorted").encode
 
 
 class Missing:
@@ -227,13 +231,18 @@ def compare_lists(node: Node, old: Any, new: Any, path: Path, into: Comparison) 
 
 def equal(left: Any, right: Any) -> bool:
     """Equality of JSON, where true is not 1."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
+    if left != right:
+        return False
+    if not isinstance(left, (dict, list)):
+        return isinstance(left, bool) == isinstance(right, bool)
+    return sorted_json(left) == sorted_json(right) or deeply_equal(left, right)
+
+
+def deeply_equal(left: Any, right: Any) -> bool:
+    """As `equal`, for values that Python calls equal but JSON writes differently (1 and 1.0, 1 and true)."""
     if isinstance(left, dict) and isinstance(right, dict):
-        return left.keys() == right.keys() and all(equal(part, right[key]) for key, part in left.items())
-    if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(equal(a, b) for a, b in zip(left, right, strict=True))
-    return bool(left == right)
+        return all(equal(part, right[key]) for key, part in left.items())
+    return all(equal(a, b) for a, b in zip(left, right, strict=True))
 
 
 def merge(node: Node, left: Any, right: Any) -> Any:
