@@ -10,7 +10,7 @@ import yaml
 
 from e2e import diagnosis, kubernetes, web
 from e2e import world as clusters
-from e2e.kubernetes import Kube
+from e2e.kubernetes import Kube, Object
 from e2e.matrix import Homeserver
 from e2e.world import ROOT, World
 
@@ -80,14 +80,39 @@ async def session(world: World) -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture(scope="session")
 def example(world: World) -> None:
     """The Matrix of examples/matrix.yaml, ready: chat/chat at chat.localhost."""
-    documents = [each for each in yaml.safe_load_all((ROOT / "examples" / "matrix.yaml").read_text()) if each]
+    make(world, [each for each in yaml.safe_load_all((ROOT / "examples" / "matrix.yaml").read_text()) if each])
+
+
+def make(world: World, documents: list[Object]) -> None:
+    """Apply a namespace and its Matrix, and wait until that is ready."""
+    metadata = documents[-1]["metadata"]
 
     async def work() -> None:
         async with kubernetes.connected(world) as kube:
             await kube.apply(*documents)
-            await kube.ready("Matrix", "chat", "chat")
+            await kube.ready("Matrix", metadata["name"], metadata["namespace"])
 
     asyncio.run(work())
+
+
+@pytest.fixture(scope="session")
+def neighbour(world: World) -> None:
+    """A second Matrix of the same name in another namespace: other/chat at other.localhost."""
+    matrix = {
+        "apiVersion": "apps.libre.sh/v1alpha1",
+        "kind": "Matrix",
+        "metadata": {"name": "chat", "namespace": "other"},
+        "spec": {"host": "other.localhost", "mail": {}},
+    }
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other", "labels": labels}}
+    make(world, [space, matrix])
+
+
+@pytest.fixture
+def other(neighbour: None, session: aiohttp.ClientSession) -> Homeserver:
+    """The homeserver of the neighbour."""
+    return Homeserver(session, "other.localhost")
 
 
 @pytest.fixture
