@@ -203,6 +203,27 @@ def test_pruning_keeps_what_recipes_lead_to(source: Path, tmp_path: Path) -> Non
     assert not left & set(before)
 
 
+@needs_zstd
+def test_old_archives_of_a_reference_go_and_young_ones_stay(source: Path, tmp_path: Path) -> None:
+    old = build(source, tmp_path / "cache", "one")["one"].archive
+    other = build(source, tmp_path / "cache", "one", prefix="other")["one"].archive
+    for path in (old, other):
+        os.utime(path, (time.time() - 7200, time.time() - 7200))
+    edit_data(source)
+    young = build(source, tmp_path / "cache", "one")["one"].archive
+    (source / "build/images/one/data/file").write_text("third")
+    newest = build(source, tmp_path / "cache", "one")["one"].archive
+    assert {path.name for path in newest.parent.iterdir()} == {young.name, newest.name, other.name}
+
+
+def test_a_missing_tool_is_named_with_the_way_to_get_it(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builder, "TOOLS", ("no-such-tool",))
+    with pytest.raises(LibreshError, match=r"no-such-tool.*apt-get install .*mmdebstrap"):
+        build(source, tmp_path / "cache", "one")
+
+
 SLOW = """
 [[layer]]
 run = ["echo half > /half; sleep 300", "echo whole > /whole"]

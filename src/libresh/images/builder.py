@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import time
@@ -21,9 +22,11 @@ from libresh.images.store import Store, publish
 HOST_PACKAGES = ("debian-archive-keyring", "mmdebstrap", "util-linux", "zstd")
 """The Debian packages that building needs on the machine, besides Python and Go."""
 
+TOOLS = ("chroot", "mmdebstrap", "mount", "setpriv", "unshare", "zstd")
+
 DEFAULT_PREFIX = "registry.libre.sh"
 PARALLEL = 2
-CHECK_SECONDS = 120
+CHECK_SECONDS = 300
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,19 @@ def image_tree(name: str, source: Path | None = None, cache: Path | None = None)
     return tuple(layer.tree for layer in image.layers)
 
 
+def require_tools() -> None:
+    """Refuse at once what would fail half-way."""
+    missing = sorted(tool for tool in TOOLS if shutil.which(tool, path=sandbox.PATH) is None)
+    if missing:
+        raise LibreshError(
+            "packages-missing",
+            f"Building images needs {', '.join(missing)}",
+            f"apt-get install {' '.join(HOST_PACKAGES)}",
+        )
+    if os.geteuid() != 0:
+        raise LibreshError("root-needed", "Building images mounts filesystems", "run it as root, or with sudo -E")
+
+
 class _Builder:
     def __init__(self, source: Path | None, cache: Path | None, on_progress: OnProgress | None) -> None:
         self.catalog: Catalog = recipes.load(source or recipes.source_root())
@@ -134,14 +150,22 @@ class _Builder:
 
     def archived(self, name: str, prefix: str, image: oci.Assembled) -> BuiltImage:
         ref = reference(self.catalog.recipe(name), prefix)
-        named = hashlib.sha256(f"{ref} {image.digest}".encode()).hexdigest()[:16]
-        path = self.store.archive(f"{name}-{named}")
-        with self.store.locked(path.name):
+        family = f"{name}-{hashlib.sha256(ref.encode()).hexdigest()[:8]}"
+        path = self.store.archive(f"{family}-{image.digest[7:19]}")
+        with self.store.locked(family):
             if not path.exists():
                 with self.store.workspace() as work:
                     oci.write_archive([(ref, image)], work / "draft")
                     publish(work / "draft", path)
+                self._forget_archives(family, path)
         return BuiltImage(ref, image.digest, path, image.size)
+
+    def _forget_archives(self, family: str, kept: Path) -> None:
+        """Earlier archives of the same reference; those of the last hour may still be being imported."""
+        recent = kept.stat().st_mtime - 3600
+        for path in kept.parent.glob(f"{family}-*.tar"):
+            if path != kept and path.stat().st_mtime < recent:
+                path.unlink(missing_ok=True)
 
     def _with_builders(self, names: Sequence[str]) -> dict[str, set[str]]:
         needs: dict[str, set[str]] = {}
@@ -193,6 +217,7 @@ class _Builder:
         return BuiltLayer(key, folder, digest, diff_id, int(size))
 
     def _made(self, recipe: Recipe, key: str, step: Layer | None, below: list[BuiltLayer]) -> BuiltLayer:
+        require_tools()
         started = time.monotonic()
         debian = self.catalog.debian
         log = self.store.log(key)
