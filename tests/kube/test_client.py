@@ -14,10 +14,11 @@ from aiohttp import WSMsgType, web
 
 from libresh.errors import Conflict, LibreshError, Unavailable
 from libresh.kube.auth import Access, FixedToken, TokenFile, find_access, from_kubeconfig, in_cluster
-from libresh.kube.client import Client, encode_query, retry_after
+from libresh.kube.client import Client
 from libresh.kube.errors import AlreadyExists, Expired, NotFound, Refused, Unauthorized, error_from
 from libresh.kube.exec import run_in_pod
 from libresh.kube.kinds import Kinds
+from libresh.kube.transport import encode_query, retry_after
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

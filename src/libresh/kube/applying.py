@@ -22,6 +22,9 @@ from libresh.plan.actions import Action, Apply, Delete, Mint, Object, Ref, Relea
 log = logging.getLogger(__name__)
 
 TERMINATING = "Terminating"
+UNTOUCHED = ".1"
+"""Ends the mark of an object that was made by the apply it marks. While its generation is 1, nobody has changed more
+than its metadata and status since, and the rest need not be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +101,28 @@ class Performer:
             await self._check_absent(ref, owner)
         else:
             check_ours(entry.meta, ref, owner)
-            if entry.meta.annotations.get(naming.APPLIED_ANNOTATION) == wanted:
-                entry = await self.cluster.whole(kind, entry)
-                found = difference(wish, cache.shape.value(entry))
+            mark = entry.meta.annotations.get(naming.APPLIED_ANNOTATION, "")
+            if mark.partition(".")[0] == wanted:
+                found = await self._drift(wish, cache, entry, mark)
                 if found is None or self._tolerated.get((kind, *entry.key)) == signature(wanted, found):
                     self._verified(cache, entry, wanted)
                     return False
                 log.info("%s drifted at %s: applying again", ref, found[0])
-        await self._send(wish, ref, wanted)
+        await self._send(wish, ref, wanted, new=entry is None)
         return True
 
-    async def _send(self, wish: Object, ref: Ref, wanted: str) -> None:
+    async def _drift(self, wish: Object, cache: Cache, entry: Entry, mark: str) -> Difference | None:
+        """The first thing about an object we applied that is not as wished any more."""
+        meta = difference(wish["metadata"], msgspec.to_builtins(entry.meta), "metadata")
+        if meta is not None or (mark.endswith(UNTOUCHED) and entry.meta.generation == 1):
+            return meta
+        whole = await self.cluster.whole(cache.kind, entry)
+        return difference(wish, cache.shape.value(whole))
+
+    async def _send(self, wish: Object, ref: Ref, wanted: str, *, new: bool) -> None:
         meta = wish["metadata"]
-        annotations = {**(meta.get("annotations") or {}), naming.APPLIED_ANNOTATION: wanted}
+        mark = wanted + UNTOUCHED if new else wanted
+        annotations = {**(meta.get("annotations") or {}), naming.APPLIED_ANNOTATION: mark}
         body = ENCODER.encode({**wish, "metadata": {**meta, "annotations": annotations}})
         try:
             answer = await self.client.apply_raw(ref.kind, ref.name, ref.namespace, body)

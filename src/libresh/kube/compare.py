@@ -36,6 +36,7 @@ QUANTITIES = frozenset(
     ("requests", "limits", "capacity", "hard", "allocatedResources", "sizeLimit", "divisor", "storage")
 )
 """Fields below which a text is a quantity."""
+PLAIN = frozenset((str, int, bool))
 SETS = frozenset(("finalizers", "accessModes"))
 
 Difference = tuple[str, Any, Any]
@@ -45,22 +46,24 @@ Difference = tuple[str, Any, Any]
 def difference(wish: Any, live: Any, path: str = "", field: str = "", quantity: bool = False) -> Difference | None:
     """The first thing wished for that is not so, or None."""
     if isinstance(wish, dict):
-        return map_difference(wish, live, path, field, quantity)
+        return map_difference(wish, live, path, quantity)
     if isinstance(wish, list | tuple):
         return list_difference(list(wish), live, path, field, quantity)
-    if wish == live and isinstance(wish, bool) == isinstance(live, bool):
-        return None
     if same_scalar(wish, live, quantity):
         return None
     return (path, wish, live)
 
 
-def map_difference(wish: dict[str, Any], live: Any, path: str, field: str, quantity: bool) -> Difference | None:
+def map_difference(wish: dict[str, Any], live: Any, path: str, quantity: bool) -> Difference | None:
     if not isinstance(live, dict):
         return None if live is None and all(is_empty(value) for value in wish.values()) else (path, wish, live)
+    get = live.get
     for key, value in wish.items():
-        below = quantity or key in QUANTITIES
-        found = difference(value, live.get(key), f"{path}.{key}" if path else key, key, below)
+        have = get(key)
+        # Most fields are texts that are the same: they need no look at their path or type.
+        if value is have or (type(value) is type(have) and type(value) in PLAIN and value == have):
+            continue
+        found = difference(value, have, f"{path}.{key}" if path else key, key, quantity or key in QUANTITIES)
         if found is not None:
             return found
     return None
@@ -117,11 +120,11 @@ def is_empty(value: Any) -> bool:
 
 
 def same_scalar(wish: Any, live: Any, quantity: bool) -> bool:
-    """Whether two different values mean the same."""
+    """Whether two values mean the same."""
     if live is None:
         return is_empty(wish)
     if isinstance(wish, bool) or isinstance(live, bool):
-        return False
+        return wish is live
     if isinstance(wish, int | float) and isinstance(live, int | float):
         return wish == live
     if isinstance(wish, str | int | float) and isinstance(live, str | int | float):

@@ -28,6 +28,10 @@ from libresh.plan.actions import From, Hashed, Literal, Mint, Object, Random, Se
 log = logging.getLogger(__name__)
 
 WAITING_FOR_SECRET = "WaitingForSecret"
+MARK = "libre.sh/minted"
+"""Annotation: a salted digest of the wish, the sources and the values. While it fits, nothing need be worked out anew
+(least of all slow hashes, at every start of the operator)."""
+UNGUESSABLE = 24
 ALPHANUMERIC = string.ascii_letters + string.digits
 PLACE = re.compile(r"\$(\$)\{|\$\{([^}]*)\}")
 
@@ -126,16 +130,21 @@ class Minter:
             entry = None if body is None else cache.shape.entry(body)
         else:
             entry = await self.cluster.whole("Secret", entry)
+        metadata = with_label(wish.metadata)
+        live = data_of(entry)
+        known = cache.get(ref.namespace, ref.name)
         if entry is not None:
             check(entry.meta)
-        live = data_of(entry)
-        data = await Values(self, wish, live, reader).all()
-        metadata = with_label(wish.metadata)
-        if entry is not None and data == live and is_like(entry, wish, metadata):
-            known = cache.get(ref.namespace, ref.name)
-            if known is not None:
+            if known is not None and is_marked(entry, wanted, live) and is_like(entry, wish, metadata):
                 known.verified = wanted
                 return False
+        values = Values(self, wish, live, reader)
+        data = await values.all()
+        if known is not None and data == live and is_like(known, wish, metadata):
+            known.verified = wanted
+            return False
+        if not values.weak:
+            metadata = with_mark(metadata, wanted, data)
         await self._write(wish, metadata, data, entry, wanted)
         return True
 
@@ -190,6 +199,8 @@ class Values:
         self.live = live
         self.reader = reader
         self.done: Data = {}
+        self.weak = False
+        """Whether a value is hashed that might be guessed: nothing faster to try than that hash may be shown."""
         self.open: list[str] = []
 
     async def all(self) -> Data:
@@ -246,6 +257,7 @@ class Values:
         return await (self._source(place) if isinstance(place, SecretKey) else self.value(place))
 
     def _hash(self, key: str, value: bytes) -> bytes:
+        self.weak = self.weak or len(value) < UNGUESSABLE
         password = value.decode()
         known = self.live.get(key, b"").decode("utf-8", "replace")
         return known.encode() if known and crypt.fits(password, known) else crypt.new_hash(password).encode()
@@ -280,3 +292,21 @@ def is_like(entry: Entry, wish: Mint, metadata: Object) -> bool:
     """Whether type and metadata of a Secret are as wished."""
     same_type = SECRET.decode(entry.body or b"{}").type == wish.type
     return same_type and difference(metadata, msgspec.to_builtins(entry.meta)) is None
+
+
+def mark_of(salt: str, wanted: str, data: Data) -> str:
+    encoded = CANONICAL.encode([wanted, {key: base64.b64encode(value).decode() for key, value in data.items()}])
+    return salt + "." + hashlib.blake2b(encoded, digest_size=16, key=salt.encode()).hexdigest()
+
+
+def with_mark(metadata: Object, wanted: str, data: Data) -> Object:
+    """The metadata with a mark by which this state is known again."""
+    mark = mark_of(secrets.token_hex(8), wanted, data)
+    return {**metadata, "annotations": {**(metadata.get("annotations") or {}), MARK: mark}}
+
+
+def is_marked(entry: Entry, wanted: str, data: Data) -> bool:
+    """Whether the mark says that these values are what is wished for."""
+    mark = entry.meta.annotations.get(MARK, "")
+    salt = mark.partition(".")[0]
+    return bool(salt) and secrets.compare_digest(mark.encode(), mark_of(salt, wanted, data).encode())
