@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from toys import Toy, ToyReconciler, box, crd, owned_by, toy
+from toys import Toy, ToyReconciler, box, crd, fence, owned_by, toy
 
 from libresh.errors import LibreshError
 from libresh.kube.auth import Access
@@ -335,3 +335,45 @@ async def test_a_crash_after_any_write_still_settles(crash: int) -> None:
         next_life.cluster, next_life.loop = next_life.manager.cluster, next_life.manager.loops["Toy"]
         await next_life.settled()
         assert len(b.api.objects("ConfigMap", "play")) == 2
+
+
+DRIFTS: dict[str, dict[str, Any]] = {
+    "a rule more": {"spec": {"ingress": [{"ports": [{"port": 81}]}, {}]}},
+    "another port": {"spec": {"ingress": [{"ports": [{"port": 99}]}]}},
+    "a label less": {"metadata": {"labels": {"size": None}}},
+    "another label": {"metadata": {"labels": {"size": "big"}}},
+    "the mark itself": {"metadata": {"annotations": {"libre.sh/applied": "nonsense"}}},
+    "no owner": {"metadata": {"ownerReferences": None}},
+}
+
+
+@pytest.mark.parametrize("grown", [False, True], ids=["as it was made", "changed by us since"])
+@pytest.mark.parametrize("name", DRIFTS)
+async def test_any_drift_is_healed_even_after_a_restart(name: str, grown: bool) -> None:
+    async with bench(ToyReconciler(judge=wishing(lambda o: Apply(fence(o))))) as b:
+        await b.settled()
+        if grown:
+            b.api.edit("Toy", "one", "play", spec={"size": 2})
+            await b.settled()
+        good = b.api.get("NetworkPolicy", "one-fence", "play")
+        b.api.edit("NetworkPolicy", "one-fence", "play", **DRIFTS[name])
+        next_life = Manager(b.client, [b.reconciler], metrics_port=None, leader_election=False)
+        await next_life.cluster.refresh()
+        await next_life.loops["Toy"].once(ONE)
+        healed = b.api.get("NetworkPolicy", "one-fence", "play")
+        assert healed["spec"] == good["spec"]
+        assert healed["metadata"]["labels"] == good["metadata"]["labels"]
+        assert healed["metadata"]["ownerReferences"] == good["metadata"]["ownerReferences"]
+        await b.settled()
+
+
+async def test_a_restart_writes_nothing() -> None:
+    judge = wishing(lambda o: Apply(fence(o)), lambda o: Apply(box(o)))
+    async with bench(ToyReconciler(judge=judge, finalizer=True)) as b:
+        await b.settled()
+        before = len(b.api.journal)
+        next_life = Manager(b.client, [b.reconciler], metrics_port=None, leader_election=False)
+        await next_life.cluster.refresh()
+        result = await next_life.loops["Toy"].once(ONE)
+        assert (result.end, result.wrote) == (End.SETTLED, 0)
+        assert b.api.journal[before:] == []

@@ -96,9 +96,29 @@ def box(obj: Toy, name: str = "", **data: str) -> Object:
     }
 
 
+def fence(obj: Toy) -> Object:
+    """A NetworkPolicy as a child: a kind with a generation."""
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {
+            "name": f"{obj.name}-fence",
+            "namespace": obj.namespace,
+            "labels": {"size": str(obj.spec.size)},
+            "ownerReferences": owned_by(obj),
+        },
+        "spec": {
+            "podSelector": {"matchLabels": {"app": obj.name}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"ports": [{"port": 80 + obj.spec.size}]}],
+        },
+    }
+
+
 WATCHES = (
     Watched("ConfigMap", writes=True),
     Watched("Secret", writes=True),
+    Watched("NetworkPolicy", writes=True),
     Watched("Toy", writes=True),
     Watched("Namespace", managed=False, metadata=True),
 )
