@@ -280,7 +280,7 @@ def client_url(spec: MatrixSpec) -> str:
 
 
 def web_client(matrix: Instance[MatrixSpec]) -> str:
-    """Element Web's config.json."""
+    """The web client's config.json, in Element's spelling, which other clients understand, too."""
     spec = matrix.spec
     homeserver: Mapping[str, str] = {"base_url": f"https://{spec.host}", "server_name": server_name(spec)}
     return build_json(

@@ -44,7 +44,7 @@ HERE = Path(__file__).parent
 TOOL_FILES = {path.name: path.read_text(encoding="utf-8") for path in sorted((HERE / "tools").glob("*.py"))}
 """Python that runs inside Synapse's container."""
 
-WEB_CLIENT = "element"
+WEB_CLIENT = "hydrogen"
 FEDERATION_PORTS = (443, 8448)
 
 
@@ -145,11 +145,11 @@ def environment(matrix: Instance[MatrixSpec]) -> Mapping[str, str | SecretKey]:
 
 
 def web_client(matrix: Instance[MatrixSpec]) -> Web:
-    """Element Web: files and a configuration that names the homeserver."""
+    """Hydrogen: files, and a configuration that names the homeserver."""
     process = Process(
         image=matrix.image(WEB_CLIENT),
         ports={"http": 8080},
-        uses=(UseConfig(WEB_CLIENT, "/etc/element"), Scratch("tmp", "/tmp")),
+        uses=(UseConfig(WEB_CLIENT, "/etc/web-client"), Scratch("tmp", "/tmp")),
         resources=Resources(cpu="10m", memory="16Mi", memory_limit="64Mi"),
         startup=Probe(port="http", path="/config.json", period=1, failures=60),
         readiness=Probe(port="http", path="/config.json"),
