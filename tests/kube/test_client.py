@@ -225,8 +225,9 @@ def test_several_files_are_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 async def test_a_plugin_gives_the_token_until_it_expires(tmp_path: Path) -> None:
     script = tmp_path / "plugin"
+    runs = tmp_path / "runs"
     script.write_text(
-        "#!/bin/sh\necho run >> runs\n"
+        f"#!/bin/sh\necho run >> {runs}\n"
         'test -n "$KUBERNETES_EXEC_INFO" || exit 3\n'
         'token=\\"token\\":\\"$GREETING\\" expiry=\\"expirationTimestamp\\":\\"2200-01-01T00:00:00Z\\"\n'
         'echo "{\\"kind\\":\\"ExecCredential\\",\\"status\\":{$token,$expiry}}"\n'
@@ -241,7 +242,9 @@ async def test_a_plugin_gives_the_token_until_it_expires(tmp_path: Path) -> None
     access = from_kubeconfig([path])
     assert await access.credentials.token() == "hi"
     assert await access.credentials.token() == "hi"
+    assert runs.read_text().count("run") == 1
     assert await access.credentials.token(renew=True) == "hi"
+    assert runs.read_text().count("run") == 2
 
 
 async def test_a_failing_plugin_is_named(tmp_path: Path) -> None:
