@@ -67,7 +67,7 @@ class Cluster:
         self.kinds = client.kinds
         self.clock = clock
         self.wake: Callable[[Key, bool], None] = lambda key, own: None
-        self.foreign = Foreign(client, self._changed, live=live)
+        self.foreign = Foreign(client, self._changed, self._holds, live=live)
         self.interest = Interest(self.foreign.release)
         self.caches: dict[str, Cache] = {}
         self.informers: dict[str, Informer] = {}
@@ -129,6 +129,10 @@ class Cluster:
                 "kind-not-watched", f"{kind} is read but not watched", f"add Watched({kind!r}) to the reconciler"
             )
         return found
+
+    def _holds(self, key: Key) -> bool:
+        cache = self.caches.get(key[0])
+        return cache is not None and cache.get(key[1], key[2]) is not None
 
     async def whole(self, kind: str, entry: Entry) -> Entry:
         """The entry with its body; it is read again where it was dropped, and from now on kept."""
@@ -192,7 +196,7 @@ class Cluster:
 
     def drop_needless(self, tokens: Iterable[Token]) -> None:
         """Ends the single watches of what a cache holds by now."""
-        if not len(self.foreign):
+        if self.foreign.idle:
             return
         for token in tokens:
             cache = self.caches.get(str(token[0]))

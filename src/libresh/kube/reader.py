@@ -158,7 +158,7 @@ class PassReader:
             if self.cluster.cache(kind).get(namespace, name) is None:
                 self.cluster.foreign.keep(kind, namespace, name)
             else:
-                self.cluster.foreign.forget_reads(kind, namespace, name)
+                self.cluster.foreign.forget((kind, namespace, name))
 
 
 def key_of(entry: Entry) -> tuple[str, str]:
