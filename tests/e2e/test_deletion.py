@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from e2e.kubernetes import Kube, condition
+from e2e.kubernetes import Kube
 from e2e.matrix import Homeserver, Person
 from e2e.people import PASSWORD, register
 from e2e.traffic import OUTAGE
@@ -113,4 +113,4 @@ async def test_deleting_it_with_its_data_leaves_nothing(kube: Kube, world: World
         raise AssertionError(f"left: {sorted(await everything(kube, SPACE))}") from None
     assert await everything(kube, "chat") == others
     assert (await kube.get("ConfigMap", "not-yours", SPACE))["data"] == {"a": "b"}
-    assert condition(await kube.get("Matrix", "chat", "chat"))[0] == "True"
+    await kube.ready("Matrix", "chat", "chat")

@@ -44,7 +44,7 @@ CHILDREN = (
 )
 EDITS: dict[tuple[str, str], Object] = {
     ("Service", "chat-synapse"): {"spec": {"selector": {"app.kubernetes.io/component": "elsewhere"}}},
-    ("Ingress", "chat-synapse"): {"spec": {"rules": []}},
+    ("Ingress", "chat-synapse"): {"spec": {"rules": [{"host": "elsewhere.localhost"}]}},
     ("NetworkPolicy", "chat-db-pg"): {"spec": {"ingress": [{}]}},
     ("ConfigMap", "chat-tools"): {"data": {"libresh_media.py": "raise SystemExit"}},
     ("Secret", "chat-config"): {"data": {"homeserver.yaml": None}},

@@ -1,12 +1,13 @@
 """What cannot be done is refused with the field, the reason and the way out, in the object and in `libresh status`."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from e2e.kubernetes import Kube, Object
+from e2e.kubernetes import Kube, Object, connected
 from e2e.world import World
 from libresh.errors import LibreshError
 
@@ -63,34 +64,39 @@ CASES = {
 }
 
 
-@pytest.fixture
-async def space(kube: Kube, example: None) -> AsyncIterator[None]:
-    """A namespace for what is refused; that goes away with it."""
-    await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
-    yield
-    for wanted, _, _ in CASES.values():
-        await kube.delete(wanted["kind"], wanted["metadata"]["name"], SPACE)
+@pytest.fixture(scope="module")
+def screens(world: World, example: None) -> Iterator[tuple[Object, str]]:
+    """What `libresh status` shows when all of it was asked for and refused, for programs and for people."""
+    asyncio.run(apply_all(world))
+    yield json.loads(world.libresh("status", "-o", "json")), world.libresh("status")
+    world.kubectl("delete", "namespace", SPACE, "--wait=false")
+
+
+async def apply_all(world: World) -> None:
+    async with connected(world) as kube:
+        await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+        for wanted, _, _ in CASES.values():
+            await kube.apply(wanted)
+        for wanted, reason, _ in CASES.values():
+            await kube.says(wanted["kind"], wanted["metadata"]["name"], SPACE, reason)
 
 
 @pytest.mark.parametrize("case", CASES)
-async def test_it_is_refused_with_a_reason_and_a_way_out(case: str, kube: Kube, space: None, world: World) -> None:
+async def test_it_is_refused_with_a_reason_and_a_way_out(case: str, kube: Kube, screens: tuple[Object, str]) -> None:
     wanted, reason, message = CASES[case]
     kind, name = wanted["kind"], wanted["metadata"]["name"]
-    await kube.apply(wanted)
     assert await kube.says(kind, name, SPACE, reason) == message
-
-    shown = json.loads(world.libresh("status", "-o", "json"))
+    shown, text = screens
     found = [each for each in (*shown["apps"], *shown["claims"]) if (each["kind"], each["name"]) == (kind, name)]
     assert [(each["reason"], each["message"]) for each in found] == [(reason, message)]
-    assert message in " ".join(world.libresh("status").split())
+    assert message in " ".join(text.split())
 
 
-async def test_a_refused_application_makes_nothing(kube: Kube, space: None) -> None:
-    wanted, reason, _ = CASES["a host that another application has"]
-    await kube.apply(wanted)
-    await kube.says("Matrix", "rival", SPACE, reason)
-    for kind in ("PostgreSQL", "Redis", "Bucket", "Deployment", "Ingress", "Secret"):
-        assert await kube.items(kind, SPACE) == [], kind
+async def test_what_is_refused_makes_nothing(kube: Kube, screens: tuple[Object, str]) -> None:
+    asked = {(wanted["kind"], wanted["metadata"]["name"]) for wanted, _, _ in CASES.values()}
+    kinds = ("PostgreSQL", "Redis", "Bucket", "Deployment", "StatefulSet", "Ingress", "Secret", "PersistentVolumeClaim")
+    there = {(kind, each["metadata"]["name"]) for kind in kinds for each in await kube.items(kind, SPACE)}
+    assert there <= asked
 
 
 async def test_a_class_in_use_is_not_deleted(kube: Kube, example: None) -> None:
