@@ -108,17 +108,21 @@ def _metrics(cluster: Cluster, authority: bytes) -> list[Object]:
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
         },
         *_service(cluster, "metrics-server", ports),
-        {
-            "apiVersion": "apiregistration.k8s.io/v1",
-            "kind": "APIService",
-            "metadata": {"name": "v1beta1.metrics.k8s.io"},
-            "spec": {
-                "group": "metrics.k8s.io",
-                "version": "v1beta1",
-                "groupPriorityMinimum": 100,
-                "versionPriority": 100,
-                "caBundle": base64.b64encode(authority).decode(),
-                "service": {"name": "metrics-server", "namespace": "kube-system", "port": 443},
-            },
-        },
+        _metrics_api(authority),
     ]
+
+
+def _metrics_api(authority: bytes) -> Object:
+    return {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1beta1.metrics.k8s.io"},
+        "spec": {
+            "group": "metrics.k8s.io",
+            "version": "v1beta1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "caBundle": base64.b64encode(authority).decode(),
+            "service": {"name": "metrics-server", "namespace": "kube-system", "port": 443},
+        },
+    }

@@ -55,23 +55,18 @@ def build_config(node: Node, programs: Programs, cgroups: tuple[str, ...]) -> ke
 
 def _services(node: Node, programs: Programs) -> tuple[keeper.Service, ...]:
     cluster, folder = node.cluster, node.folder
-    path = f"PATH={programs.node}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    protect = "-999" if may_protect() else "0"
-
-    def service(name: str, argv: list[str], reads: tuple[str, ...], **more: Any) -> keeper.Service:
-        log = str(cluster.logs / f"{node.name}-{name}.log")
-        return keeper.Service(name, tuple(argv), log, env=(path, "HOME=/root"), reads=reads, **more)
-
     certificates = (f"{cluster.pki}/ca.crt", f"{cluster.pki}/{node.name}.crt")
     return (
-        service(
-            "containerd",
+        _service(
+            node,
+            programs,
             [str(programs.node / "containerd"), f"--config={folder / 'containerd.toml'}"],
             reads=(str(folder / "containerd.toml"),),
             before_stop=(str(programs.node / "drain"), f"unix://{SOCKET}", str(DRAIN_SECONDS)),
         ),
-        service(
-            "kubelet",
+        _service(
+            node,
+            programs,
             [
                 str(programs.kubernetes / "kubelet"),
                 f"--config={folder / 'kubelet.json'}",
@@ -84,20 +79,29 @@ def _services(node: Node, programs: Programs) -> tuple[keeper.Service, ...]:
             reads=(*certificates, str(folder / "kubelet.json"), str(folder / "kubelet.kubeconfig")),
             after=(f"unix:{SOCKET}",),
         ),
-        service(
-            "kube-proxy",
-            [
-                str(programs.kubernetes / "kube-proxy"),
-                f"--kubeconfig={cluster.control / 'kube-proxy.kubeconfig'}",
-                f"--hostname-override={node.name}",
-                f"--cluster-cidr={cluster.pod_range}",
-                "--proxy-mode=nftables",
-                f"--oom-score-adj={protect}",
-                "--conntrack-max-per-core=0",
-            ],
-            reads=(str(cluster.control / "kube-proxy.kubeconfig"),),
-        ),
+        _kube_proxy(node, programs),
     )
+
+
+def _kube_proxy(node: Node, programs: Programs) -> keeper.Service:
+    config = node.cluster.control / "kube-proxy.kubeconfig"
+    argv = [
+        str(programs.kubernetes / "kube-proxy"),
+        f"--kubeconfig={config}",
+        f"--hostname-override={node.name}",
+        f"--cluster-cidr={node.cluster.pod_range}",
+        "--proxy-mode=nftables",
+        f"--oom-score-adj={-999 if may_protect() else 0}",
+        "--conntrack-max-per-core=0",
+    ]
+    return _service(node, programs, argv, reads=(str(config),))
+
+
+def _service(node: Node, programs: Programs, argv: list[str], **more: Any) -> keeper.Service:
+    name = Path(argv[0]).name
+    path = f"PATH={programs.node}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    log = str(node.cluster.logs / f"{node.name}-{name}.log")
+    return keeper.Service(name, tuple(argv), log, env=(path, "HOME=/root"), **more)
 
 
 def render_containerd(node: Node, programs: Programs, protect: bool) -> str:
