@@ -294,9 +294,10 @@ def build_members(ask: Ask, names: Names, credentials_digest: str) -> Object:
             objects.empty_dir("shm", "/dev/shm", size="64Mi", memory=True),
         ),
         resources=objects.Resources(cpu="50m", memory="96Mi", memory_limit=ask.parameters.memory),
-        # The role and the database are made by a callback after the server is up: ready means a client can use them.
-        startup=objects.Probe(port=REST_PORT, path="/liveness", period=3, failures=200),
-        readiness=objects.Probe(argv=READY, period=5, timeout=5),
+        # The role and the database are made by a callback after the server is up: started means a client can use them.
+        # Recovery after a crash may take long. From then on Patroni is asked, which costs no process each time.
+        startup=objects.Probe(argv=READY, period=2, timeout=5, failures=1800),
+        readiness=objects.Probe(port=REST_PORT, path="/readiness", period=5),
         liveness=objects.Probe(port=REST_PORT, path="/liveness", period=10, timeout=5, failures=6),
     )
     pod = objects.Pod(containers=(container,), service_account=names.name, grace=60)

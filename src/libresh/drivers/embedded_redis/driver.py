@@ -179,7 +179,9 @@ def build_server(ask: Ask, credentials_digest: str) -> Object:
             objects.from_secret("users", "/etc/valkey-users", names.named("credentials"), ("users.acl",)),
         ),
         resources=objects.Resources(cpu="10m", memory="16Mi", memory_limit=f"{limit}Mi"),
-        readiness=objects.Probe(argv=("valkey-cli", "-e", "ping"), period=5),
+        # It answers once its data is loaded; from then on a connection tells enough, and costs no process.
+        startup=objects.Probe(argv=("valkey-cli", "-e", "ping"), period=1, failures=1800),
+        readiness=objects.Probe(port=PORT, period=5),
         liveness=objects.Probe(port=PORT, period=10, failures=6),
     )
     content = naming.digest_of(render_config(ask), credentials_digest)
