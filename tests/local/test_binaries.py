@@ -1,6 +1,7 @@
 """Building: recipes, what a binary set's name depends on, and that a half-built set is never seen."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,22 @@ def test_a_failed_build_leaves_nothing_and_names_the_log(module: Path, tmp_path:
     with pytest.raises(LibreshError, match="undefined: nothing") as caught:
         binaries.build("tiny")
     assert "build-tiny.log" in caught.value.hint
-    assert entries(tmp_path) == []
+    assert entries(tmp_path) == [".tiny.lock"]
+
+
+def test_what_a_killed_build_left_is_removed(module: Path, tmp_path: Path) -> None:
+    draft = tmp_path / "cache" / "bin" / ".tiny-abc" / "bin"
+    draft.mkdir(parents=True)
+    binaries.build("tiny")
+    assert not draft.exists()
+
+
+def test_the_same_set_is_built_once_by_two_at_a_time(module: Path) -> None:
+    said: list[str] = []
+    with ThreadPoolExecutor() as pool:
+        made = set(pool.map(lambda _: binaries.build("tiny", said.append), range(4)))
+    assert len(made) == 1
+    assert len(said) == 1
 
 
 def test_links_are_made(module: Path) -> None:
@@ -103,13 +119,11 @@ def test_old_builds_go_unless_a_cluster_runs_them(
     config = tmp_path / "state" / "clusters" / "c" / "nodes" / "node-1" / "keeper.json"
     config.parent.mkdir(parents=True)
     made = []
-    for number in range(binaries.KEPT_BUILDS + 2):
+    for number in range(4):
         (module / "main.go").write_text(f"package main\n\nfunc main() {{ println({number}) }}\n")
         made.append(binaries.build("tiny"))
         os.utime(made[-1], (number, number))
         if number == 0:
             config.write_text(f'{{"services": [{{"argv": ["{made[0]}/tiny"]}}]}}')
-    left = [path for path in made if path.exists()]
-    assert made[0] in left
-    assert made[1] not in left
-    assert left[1:] == made[2:]
+    # The last one came after the cleaning.
+    assert [path.exists() for path in made] == [True, False, True, True]

@@ -7,6 +7,7 @@ all that shapes the result, so a binary is never stale and a half-built one is n
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -144,7 +145,17 @@ def build(name: str, say: Say = lambda _: None, log: Path | None = None) -> Path
         os.utime(target)
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    say(f"building {name} from source")
+    with (target.parent / f".{name}.lock").open("w") as lock:
+        # Whoever builds the same set at the same time has done it for us when this lock is free.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.is_dir():
+            say(f"building {name} from source")
+            _remove_old(name)
+            _build_into(target, name, log)
+    return target
+
+
+def _build_into(target: Path, name: str, log: Path | None) -> None:
     recipe = read_recipe(sources() / name)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{name}-") as draft:
         made = Path(draft) / "bin"
@@ -153,18 +164,13 @@ def build(name: str, say: Say = lambda _: None, log: Path | None = None) -> Path
             _go_build(name, step, made, log)
         for existing, link in recipe.links:
             (made / link).symlink_to(existing)
-        try:
-            made.rename(target)
-        except OSError:
-            # Another build of the very same content was faster.
-            if not target.is_dir():
-                raise
-    _remove_old(name)
-    return target
+        made.rename(target)
 
 
 def _remove_old(name: str) -> None:
-    """Keep the builds used last, and every one that a cluster was told to run."""
+    """Keep the builds used last, and every one that a cluster was told to run. The caller holds the set's lock."""
+    for draft in (cache() / "bin").glob(f".{name}-*"):
+        shutil.rmtree(draft)  # of a build that was killed
     named = re.compile(re.escape(name) + r"-[0-9a-f]{16}")
     builds = [path for path in (cache() / "bin").iterdir() if named.fullmatch(path.name)]
     builds.sort(key=lambda path: path.stat().st_mtime, reverse=True)
