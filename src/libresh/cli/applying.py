@@ -8,7 +8,7 @@ import msgspec
 
 from libresh.errors import LibreshError
 from libresh.kube.client import APPLY, OBJECT, Client, place
-from libresh.kube.errors import Conflict, NotFound, Unavailable
+from libresh.kube.errors import NotFound, Unavailable
 from libresh.kube.kinds import KindInfo
 from libresh.plan.actions import Object
 from libresh.plan.observed import status_of
@@ -92,6 +92,3 @@ async def served(client: Client, kind: str) -> bool:
     except NotFound:
         return False
     return True
-
-
-__all__ = ["FIELD_MANAGER", "Conflict", "apply", "established", "kind_of", "learn_kinds", "served", "wait_until"]

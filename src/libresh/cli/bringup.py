@@ -275,6 +275,3 @@ def find_example() -> Path:
 
 def timings_path() -> Path:
     return state.root() / "timings.json"
-
-
-__all__ = ["USUAL", "Result", "Wish", "find_example", "plan", "timings_path"]

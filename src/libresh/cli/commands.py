@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from libresh.api.meta import Resource
+from libresh.catalog.model import Argument, Command
 from libresh.cli import access, kubectl, naming, output
 from libresh.cli.access import Target
 from libresh.cli.manifests import discovery
@@ -68,7 +69,7 @@ def execute(target: Target, form: str, namespace: str, app: str, arguments: tupl
     click.get_current_context().exit(perform(target, pod, command, answers, form))
 
 
-def list_commands(app: str, known: Mapping[str, Any], form: str) -> None:
+def list_commands(app: str, known: Mapping[str, Command], form: str) -> None:
     """What an application can be told."""
     if form == output.JSON:
         output.show_json([describe(command) for command in known.values()])
@@ -79,12 +80,12 @@ def list_commands(app: str, known: Mapping[str, Any], form: str) -> None:
         click.echo("\n".join(output.build_table(("COMMAND", "WHAT IT DOES"), rows)))
 
 
-def describe(command: Any) -> dict[str, Any]:
+def describe(command: Command) -> dict[str, Any]:
     arguments = [{"name": a.name, "help": a.help, "flag": a.flag, "secret": a.secret} for a in command.arguments]
     return {"name": command.name, "help": command.help, "arguments": arguments}
 
 
-def usage(command: Any) -> str:
+def usage(command: Command) -> str:
     """A command and its arguments, as people type them."""
     words = [command.name]
     words += [f"[--{argument.name}]" for argument in command.arguments if argument.flag]
@@ -94,7 +95,7 @@ def usage(command: Any) -> str:
     return " ".join(words)
 
 
-def ask(command: Any, given: tuple[str, ...], *, prog: str, form: str) -> Answers | None:
+def ask(command: Command, given: tuple[str, ...], *, prog: str, form: str) -> Answers | None:
     """Parse what was typed and ask for what must not be; None where only help was asked for."""
     parser = build_parser(command)
     try:
@@ -120,7 +121,7 @@ def python_name(name: str) -> str:
     return name.replace("-", "_").lower()
 
 
-def build_parser(command: Any) -> click.Command:
+def build_parser(command: Command) -> click.Command:
     """The command as click parses it: flags are options, everything else has its place."""
     params: list[click.Parameter] = []
     for argument in command.arguments:
@@ -136,7 +137,7 @@ def build_parser(command: Any) -> click.Command:
     return click.Command(command.name, params=params, help=command.help, epilog=epilog)
 
 
-def read_secret(argument: Any, from_stdin: bool) -> str:
+def read_secret(argument: Argument, from_stdin: bool) -> str:
     """A secret from standard input or the terminal; "" where one shall be made."""
     if from_stdin:
         if not (line := sys.stdin.readline().rstrip("\r\n")):
@@ -172,7 +173,7 @@ def is_ready(pod: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", ()))
 
 
-def perform(target: Target, pod: Object, command: Any, answers: Answers, form: str) -> int:
+def perform(target: Target, pod: Object, command: Command, answers: Answers, form: str) -> int:
     """Run the command in its pod; the code it ended with."""
     metadata = pod["metadata"]
     stdin = command.stdin(answers.values) if command.stdin else ""
