@@ -221,6 +221,8 @@ def render_patroni(ask: Ask, names: Names) -> str:
                 "loop_wait": 10,
                 "retry_timeout": 10,
                 "maximum_lag_on_failover": 1048576,
+                # While the API server is away, the primary goes on as long as all members it knows agree.
+                "failsafe_mode": True,
                 "postgresql": {"use_pg_rewind": True},
             },
             "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"],
