@@ -123,9 +123,13 @@ func (failure) CaddyModule() caddy.ModuleInfo {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (failure) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	status := http.StatusInternalServerError
+	cause, _ := r.Context().Value(caddyhttp.ErrorCtxKey).(error)
 	var known caddyhttp.HandlerError
-	if cause, is := r.Context().Value(caddyhttp.ErrorCtxKey).(error); is && errors.As(cause, &known) && known.StatusCode != 0 {
+	if errors.As(cause, &known) && known.StatusCode != 0 {
 		status = known.StatusCode
+	}
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(cause, &tooLarge) {
+		status = http.StatusRequestEntityTooLarge
 	}
 	text := "The application did not answer. It may be starting or updating."
 	if status == http.StatusRequestEntityTooLarge {

@@ -139,11 +139,25 @@ func (p *provisioner) Provision(ctx context.Context, o controller.ProvisionOptio
 	}
 	if volume.Folder {
 		p.recorder.Event(o.PVC, corev1.EventTypeWarning, "SizeNotEnforced",
-			"this machine has no loop devices: the volume is a folder and can grow past what was asked for")
+			"loop devices are not used on this machine: the volume is a folder and can grow past what was asked for")
 	}
+	p.warnIfOvercommitted(o.PVC)
 	slog.Info("volume made", "volume", volume.Name, "node", node.Name, "bytes", size,
 		"claim", o.PVC.Namespace+"/"+o.PVC.Name, "fileSystem", kind, "sizeEnforced", !volume.Folder)
 	return persistentVolume(o, node, volume, kind, capacity(asked, size)), controller.ProvisioningFinished, nil
+}
+
+// warnIfOvercommitted says when volumes were promised more than the disk can hold: they are sparse, and a full disk
+// fails writes inside them.
+func (p *provisioner) warnIfOvercommitted(claim *corev1.PersistentVolumeClaim) {
+	promised, free, err := p.Store.promised()
+	if err != nil {
+		slog.Error("free space not compared with what was promised", "error", err)
+	} else if promised > free {
+		p.recorder.Eventf(claim, corev1.EventTypeWarning, "DiskOvercommitted",
+			"this machine's volumes may grow by another %d MiB and its disk has %d MiB free: writes fail when it is full",
+			promised/mebibyte, free/mebibyte)
+	}
 }
 
 // capacity keeps the spelling of the claim where it is exact.

@@ -166,6 +166,22 @@ func (s Store) Print(out io.Writer) error {
 	return nil
 }
 
+// promised says by how much the volumes may still grow, and how much room there is.
+func (s Store) promised() (bytes, free int64, err error) {
+	var disk unix.Statfs_t
+	if err := unix.Statfs(s.State, &disk); err != nil {
+		return 0, 0, fmt.Errorf("%s: %w", s.State, err)
+	}
+	volumes, err := s.all("")
+	for _, volume := range volumes {
+		var stat unix.Stat_t
+		if unix.Stat(volume.Path, &stat) == nil && !volume.Folder { // one deleted meanwhile promises nothing
+			bytes += max(0, stat.Size-stat.Blocks*512)
+		}
+	}
+	return bytes, int64(disk.Bavail) * disk.Bsize, err
+}
+
 func removeIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
