@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from libresh.errors import Unavailable
 from libresh.local import keeper, network
 from libresh.local.api import API
 from libresh.local.spec import Cluster
@@ -90,7 +91,7 @@ def until(met: Callable[[], bool], what: str, seconds: float = 120) -> None:
         try:
             if met():
                 return
-        except OSError:
+        except (OSError, Unavailable):
             pass  # not there yet
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.2)

@@ -1,6 +1,6 @@
 """A real cluster, of its own name and addresses: it is used, hurt, restarted, and leaves nothing behind.
 
-The tests run in order and share one cluster of three nodes; each leaves it running.
+The tests share one cluster of three nodes. Each finds it running, and may be run alone; the last one ends it.
 """
 
 import json
@@ -82,6 +82,22 @@ def probes(made: Cluster, api: API, tmp_path_factory: pytest.TempPathFactory) ->
     return made
 
 
+@pytest.fixture(autouse=True)
+def repaired(probes: Cluster, api: API) -> None:
+    """What a test that failed left stopped is started for the next one."""
+    if not status.observe(probes).ready:
+        cluster.up(WISH)
+    until(lambda: len(probe_pods(api)) == 3 and keep_address(api) != "", "every probe")
+
+
+def write_word(api: API, word: str) -> None:
+    assert ask(keep_address(api), "/write", file="/data/word", text=word) == "written"
+
+
+def await_word(api: API, word: str) -> None:
+    until(lambda: ask(keep_address(api), "/read", file="/data/word") == word, "the volume's data")
+
+
 def test_every_node_runs_and_pods_reach_each_other_across_nodes(probes: Cluster, api: API) -> None:
     addresses = probe_pods(api)
     assert sorted(addresses) == ["node-1", "node-2", "node-3"]
@@ -161,17 +177,17 @@ def test_a_daemon_that_dies_is_started_again(probes: Cluster, api: API) -> None:
 
 
 def test_a_stopped_node_comes_back_with_its_volume(probes: Cluster, api: API) -> None:
-    assert ask(keep_address(api), "/write", file="/data/word", text="stopped") == "written"
+    write_word(api, "stopped")
     number = holder(api)
     assert cluster.node_stop(NAME, number)
     assert not cluster.node_stop(NAME, number)
     until(lambda: node_is(api, f"node-{number}", "Unknown"), "the node to be missed", 60)
     cluster.node_start(NAME, number)
-    until(lambda: ask(keep_address(api), "/read", file="/data/word") == "stopped", "the volume's data")
+    await_word(api, "stopped")
 
 
 def test_a_node_without_power_comes_back_with_all_that_was_synced(probes: Cluster, api: API) -> None:
-    assert ask(keep_address(api), "/write", file="/data/word", text="killed") == "written"
+    write_word(api, "killed")
     number = holder(api)
     began = time.monotonic()
     assert cluster.node_kill(NAME, number)
@@ -185,7 +201,7 @@ def test_a_node_without_power_comes_back_with_all_that_was_synced(probes: Cluste
 
     until(only_the_living_answer, "services to leave the dead node out", 30)
     cluster.node_start(NAME, number)
-    until(lambda: ask(keep_address(api), "/read", file="/data/word") == "killed", "the volume's data")
+    await_word(api, "killed")
 
 
 def holder(api: API) -> int:
@@ -206,7 +222,7 @@ def test_the_death_of_the_control_plane_stops_no_pod_and_up_brings_it_back(probe
 
 def test_a_reboot_is_recovered_from(probes: Cluster, api: API) -> None:
     """All processes, namespaces, cgroups, links and block devices gone, and the state files as they were."""
-    assert ask(keep_address(api), "/write", file="/data/word", text="rebooted") == "written"
+    write_word(api, "rebooted")
     for member in probes.members:
         keeper.kill(member.keeper_config)
         cluster.clear_node(member)
@@ -216,12 +232,13 @@ def test_a_reboot_is_recovered_from(probes: Cluster, api: API) -> None:
     network.remove_all(probes)
     assert traces(probes) == []
     cluster.up(WISH)
-    until(lambda: ask(keep_address(api), "/read", file="/data/word") == "rebooted", "the volume's data")
+    await_word(api, "rebooted")
     until(lambda: len(probe_pods(api)) == 3, "every probe")
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_up_killed_at_any_instant_is_continued_by_the_next(probes: Cluster, api: API, seed: int) -> None:
+    write_word(api, f"kill {seed}")
     cluster.down(NAME)
     delay = random.Random(seed).uniform(0.3, 6)
     command = [sys.executable, "-m", "libresh.local", "up", "--name", NAME]
@@ -232,7 +249,7 @@ def test_an_up_killed_at_any_instant_is_continued_by_the_next(probes: Cluster, a
     cluster.up(WISH)
     assert status.observe(probes).ready, f"killed after {delay:.2f} s"
     until(lambda: len(probe_pods(api)) == 3, f"every probe after a kill at {delay:.2f} s")
-    until(lambda: ask(keep_address(api), "/read", file="/data/word") == "rebooted", "the volume's data")
+    await_word(api, f"kill {seed}")
 
 
 def test_wishes_that_are_refused(probes: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,12 +299,13 @@ def test_the_command_line(probes: Cluster) -> None:
 
 
 def test_down_leaves_nothing_and_keeps_the_data_and_purge_keeps_nothing(probes: Cluster, api: API) -> None:
+    write_word(api, "last")
     assert traces(probes) != []
     cluster.down(NAME)
     assert traces(probes) == []
     assert (probes.folder / "etcd").is_dir()
     cluster.up(WISH)
-    until(lambda: ask(keep_address(api), "/read", file="/data/word") == "rebooted", "the volume's data")
+    await_word(api, "last")
     cluster.purge(NAME)
     assert traces(probes) == []
     assert not probes.folder.exists()

@@ -8,7 +8,7 @@ import ssl
 from datetime import datetime
 from typing import Any
 
-from libresh.errors import LibreshError
+from libresh.errors import LibreshError, Unavailable
 from libresh.local.spec import API_PORT, Cluster
 
 FIELD_MANAGER = "libresh-local"
@@ -31,15 +31,16 @@ class API:
             connection.request(method, path, raw, {"Content-Type": "application/apply-patch+yaml"})
             response = connection.getresponse()
             return response.status, response.read()
+        except (OSError, http.client.HTTPException) as error:
+            where = f"https://{self.host}:{API_PORT}"
+            raise Unavailable("api-unreachable", f"{method} {where}{path} had no answer: {error}") from error
         finally:
             connection.close()
 
     def is_ready(self) -> bool:
         try:
             return self.request("GET", "/readyz", seconds=3)[0] == 200
-        except OSError:
-            return False
-        except http.client.HTTPException:
+        except Unavailable:
             return False
 
     def read(self, path: str) -> Object | None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from libresh.errors import LibreshError
+from libresh.errors import LibreshError, Unavailable
 from libresh.local import (
     addons,
     cgroups,
@@ -206,8 +206,16 @@ def answers(address: tuple[str, int]) -> bool:
 
 
 def wait_for(met: Callable[[], bool], patience: float, what: str, log: Path) -> None:
+    """Look until it is so. That the API server does not answer just now counts as not yet."""
+
+    def is_met() -> bool:
+        try:
+            return met()
+        except Unavailable:
+            return False
+
     deadline = time.monotonic() + patience
-    while not met():
+    while not is_met():
         if time.monotonic() > deadline:
             raise LibreshError("not-ready", f"waited {patience:.0f} s for {what}, in vain", f"read {log}")
         time.sleep(0.1)

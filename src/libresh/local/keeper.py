@@ -24,6 +24,7 @@ from libresh.errors import LibreshError
 from libresh.local import binaries, state
 
 WRAPPERS = ("nsenter", "unshare")
+RELOAD_PATIENCE = 120
 LOG_LIMIT = 16 * 2**20
 
 
@@ -224,10 +225,21 @@ def read_state(config: Path) -> dict[str, Any]:
 
 
 def reload(running: Running, config: Path) -> None:
-    """Make a running keeper take over its changed configuration."""
+    """Make a running keeper take over its changed configuration, and see what changed run again."""
     running.send(signal.SIGHUP)
-    deadline = time.monotonic() + 10
-    while read_state(config).get("config") != digest_of(config):
+    deadline = time.monotonic() + RELOAD_PATIENCE
+    while not is_settled(config):
         if time.monotonic() > deadline:
-            raise LibreshError("keeper-stuck", f"the keeper of {config} does not take over its configuration")
-        time.sleep(0.02)
+            down = [name for name, told in read_state(config).get("services", {}).items() if not told["pid"]]
+            raise LibreshError(
+                "keeper-unsettled",
+                f"after {RELOAD_PATIENCE} s with new settings these do not run: {', '.join(down) or 'none is told'}",
+                f"read their logs; the settings are in {config}",
+            )
+        time.sleep(0.05)
+
+
+def is_settled(config: Path) -> bool:
+    """Whether everything runs, with the settings it was last given. Keepers of earlier builds do not tell."""
+    seen = read_state(config)
+    return seen.get("config") == digest_of(config) and bool(seen.get("settled", True))

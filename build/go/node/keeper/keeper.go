@@ -203,6 +203,16 @@ func (k *Keeper) finished() bool {
 	return true
 }
 
+// settled tells that everything that should run does, with the settings it should have.
+func (k *Keeper) settled() bool {
+	for _, each := range k.units {
+		if each.wanted != (each.pid != 0) || each.replace || !each.stopping.IsZero() {
+			return false
+		}
+	}
+	return !k.stopping
+}
+
 func (k *Keeper) interval() time.Duration {
 	for _, each := range k.units {
 		if k.stopping || !each.stopping.IsZero() || each.replace || each.helper != 0 || (each.wanted && each.pid == 0) {
@@ -230,7 +240,12 @@ func (k *Keeper) report() {
 			services[each.Name] = found
 		}
 	}
-	raw, err := json.Marshal(map[string]any{"config": k.config.digest, "stopping": k.stopping, "services": services})
+	raw, err := json.Marshal(map[string]any{
+		"config":   k.config.digest,
+		"settled":  k.settled(),
+		"stopping": k.stopping,
+		"services": services,
+	})
 	if err != nil || string(raw) == string(k.reported) {
 		return
 	}
