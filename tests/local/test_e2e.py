@@ -6,6 +6,7 @@ The tests share one cluster of three nodes. Each finds it running, and may be ru
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -49,6 +50,8 @@ def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("state")
         patch.setenv("LIBRESH_STATE", str(folder))
+        # Sources that change under a running test would be compiled and taken over by the next `up`.
+        patch.setenv("LIBRESH_SOURCES", str(shutil.copytree(binaries.sources(), folder / "sources")))
         yield folder
         if state.load(NAME):
             cluster.purge(NAME)

@@ -53,14 +53,16 @@ class Recipe:
 
 
 def sources() -> Path:
-    """The folder of the Go sets, in the source checkout this code runs from."""
+    """The folder of the Go sets: $LIBRESH_SOURCES, or build/go in the source checkout this code runs from."""
+    if told := os.environ.get("LIBRESH_SOURCES"):
+        return Path(told).absolute()
     for folder in Path(__file__).resolve().parents:
         if (folder / "build" / "go" / "node" / "go.mod").is_file():
             return folder / "build" / "go"
     raise LibreshError(
         "sources-missing",
         "the local cluster is built from source, and the folder build/go is not beside this installation",
-        "run it from a checkout of the repository: git clone it, then pip install -e .",
+        "run it from a checkout of the repository, or let LIBRESH_SOURCES name the build/go of one",
     )
 
 
