@@ -41,25 +41,14 @@ type Controller struct {
 
 // Run works until the context ends.
 func (c Controller) Run(ctx context.Context) error {
-	if !c.Folders {
-		if err := c.Store.loopsWork(); err != nil {
-			c.Folders = true
-			slog.Warn("VOLUME SIZES ARE NOT ENFORCED: loop devices cannot be used here, volumes are plain folders", "error", err)
-		}
-	}
-	var err error
-	if c.machine, err = observeMachine(); err != nil {
+	if err := c.prepare(); err != nil {
 		return err
-	}
-	logMachine(c.machine)
-	if err := c.Store.AttachAll(""); err != nil {
-		slog.Error("some volumes could not be attached", "error", err)
 	}
 	if err := kube.AwaitServer(ctx, c.Client); err != nil {
 		return ignoreCancelled(ctx, err)
 	}
 	if err := c.createClass(ctx); err != nil {
-		return fmt.Errorf("create StorageClass %s: %w", className, err)
+		return ignoreCancelled(ctx, fmt.Errorf("create StorageClass %s: %w", className, err))
 	}
 	recorder, stop := kube.Recorder(c.Client, ProvisionerName)
 	defer stop()
@@ -70,7 +59,6 @@ func (c Controller) Run(ctx context.Context) error {
 	provisioner := controller.NewProvisionController(ctx, c.Client, ProvisionerName, &provisioner{c, recorder},
 		controller.LeaderElection(false), controller.MetricsPort(0), controller.AddFinalizer(true),
 		controller.FailedProvisionThreshold(0), controller.FailedDeleteThreshold(0), // never give up
-
 		controller.ClaimsInformer(claims.Informer()), controller.VolumesInformer(volumes.Informer()),
 		controller.ClassesInformer(factory.Storage().V1().StorageClasses().Informer()),
 		controller.RateLimiter(workqueue.NewTypedItemExponentialFailureRateLimiter[string](250*time.Millisecond, 30*time.Second)))
@@ -81,6 +69,24 @@ func (c Controller) Run(ctx context.Context) error {
 	c.Ready()
 	slog.Info("provisioning volumes", "provisioner", ProvisionerName, "sizeEnforced", !c.Folders)
 	provisioner.Run(ctx)
+	return nil
+}
+
+// prepare finds out what this machine can do, and makes the devices of the volumes that exist.
+func (c *Controller) prepare() (err error) {
+	if !c.Folders {
+		if err := c.Store.loopsWork(); err != nil {
+			c.Folders = true
+			slog.Warn("VOLUME SIZES ARE NOT ENFORCED: loop devices cannot be used here, volumes are plain folders", "error", err)
+		}
+	}
+	if c.machine, err = observeMachine(); err != nil {
+		return err
+	}
+	logMachine(c.machine)
+	if err := c.Store.AttachAll(""); err != nil {
+		slog.Error("some volumes could not be attached", "error", err)
+	}
 	return nil
 }
 
