@@ -34,6 +34,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 PATIENCE = 60.0
+FOLDER = "libresh-api-"
 DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG."""
 
@@ -111,6 +112,14 @@ def free_ports(count: int) -> list[int]:
             each.close()
 
 
+def remove_leftovers() -> None:
+    """Removes the folders of test runs that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        owner = folder.name.removeprefix(FOLDER).partition("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def die_with_parent() -> None:
     """Runs in the child: the kernel kills it when its parent is gone."""
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
@@ -126,7 +135,8 @@ class RealApi:
         self.crds = crds
         """Installed before the controllers start: those look for new kinds only every 30 seconds."""
         self.flags = flags
-        self.folder = Path(tempfile.mkdtemp(prefix="libresh-api-"))
+        remove_leftovers()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER}{os.getpid()}-"))
         self.programs: list[tuple[str, subprocess.Popen[bytes]]] = []
         self.port, self.etcd_port, self.peer_port, self.manager_port = free_ports(4)
         self.url = f"https://127.0.0.1:{self.port}"

@@ -142,6 +142,7 @@ def check_pods(kind: Kind, obj: Object) -> list[Complaint]:
         spec, ("template", "spec", "containers")
     ):
         found.append(Complaint("FieldValueRequired", "spec.template.spec.containers", "Required value"))
+    found += check_port_names(spec)
     strategy = spec.get("strategy") or {}
     if kind.kind == "Deployment" and strategy.get("type") == "Recreate" and strategy.get("rollingUpdate"):
         text = "Forbidden: may not be specified when strategy `type` is 'Recreate'"
@@ -151,6 +152,20 @@ def check_pods(kind: Kind, obj: Object) -> list[Complaint]:
         for index, port in enumerate(ports):
             if not port.get("name"):
                 found.append(Complaint("FieldValueRequired", f"spec.ports[{index}].name", "Required value"))
+    return found
+
+
+def check_port_names(spec: Object) -> list[Complaint]:
+    """A container's ports have names of their own."""
+    found = []
+    for index, container in enumerate(at(spec, ("template", "spec", "containers")) or ()):
+        seen: set[str] = set()
+        for number, port in enumerate(container.get("ports") or ()):
+            name = port.get("name", "")
+            if name and name in seen:
+                place = f"spec.template.spec.containers[{index}].ports[{number}].name"
+                found.append(Complaint("FieldValueDuplicate", place, f"Duplicate value: {shown_value(name)}"))
+            seen.add(name)
     return found
 
 

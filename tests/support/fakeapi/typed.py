@@ -171,6 +171,9 @@ def compare(node: Node, old: Any, new: Any, path: Path = (), into: Comparison | 
     if old is not MISSING and new is not MISSING and equal(old, new):
         return into
     forms = {shape(node, value) for value in (old, new) if value is not MISSING}
+    if None in (old, new) and MAP in forms:
+        # Null takes the form of what stands on the other side, if that is a map.
+        forms = {MAP}
     if len(forms) > 1:
         return compare_unlike(node, old, new, path, into)
     (form,) = forms
