@@ -158,6 +158,25 @@ def test_synapse_serves_a_person(container: Any, image: str) -> None:
         assert json.load(answer)["user_id"] == "@alice:acme.test"
 
 
+def test_the_web_client_is_served_with_its_configuration(container: Any) -> None:
+    running = container("hydrogen")
+    original = (running.layers[-1] / "etc/nginx/nginx.conf").read_text()
+    moved = original.replace("listen 8080", "listen 18088").replace("[::]:8080", "[::]:18088")
+    running.volume("/etc/moved", {"nginx.conf": moved})
+    running.volume("/etc/web-client", {"config.json": '{"defaultHomeServer": "https://matrix.acme.test"}'})
+    running.start(["nginx", "-c", "/etc/moved/nginx.conf"], ["/etc/moved", "/etc/web-client"])
+    wait_for_port(18088)
+    kinds = {}
+    for path in ("/", "/config.json", "/app.js", "/sw.js", "/assets/olm.wasm", "/assets/theme-element-light.css"):
+        with urllib.request.urlopen(f"http://127.0.0.1:18088{path}", timeout=30) as answer:
+            kinds[path] = answer.headers.get_content_type()
+            assert answer.headers["Cache-Control"] == "no-cache"
+            assert answer.read()
+    assert kinds["/assets/olm.wasm"] == "application/wasm"
+    assert kinds["/app.js"] in ("application/javascript", "text/javascript")
+    assert kinds["/config.json"] == "application/json"
+
+
 def test_no_image_has_a_privileged_file_or_a_key_in_it(container: Any) -> None:
     for name in ("postgresql", "mail", "synapse", "oidc", "valkey", "versitygw", "libresh"):
         for tree in container(name).layers:

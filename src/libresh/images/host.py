@@ -12,11 +12,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from libresh.errors import LibreshError
+
 BUILD = "/run/build"
 """Where a build sees these things; a tmpfs, so that no layer can contain them."""
 
-DEBIAN_MIRROR = "http://deb.debian.org/debian"
-SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 PASSED_ENV = re.compile(
@@ -60,13 +60,15 @@ def observe_settings(suite: str) -> Settings:
 
 
 def debian_sources(suite: str) -> list[str]:
-    """One-line sources for `suite`, from the mirrors that the machine itself uses if it is a Debian."""
-    mirror, security = DEBIAN_MIRROR, SECURITY_MIRROR
-    for uri in _configured_mirrors():
-        if uri.rstrip("/").endswith("debian-security"):
-            security = uri
-        elif uri.rstrip("/").endswith("debian"):
-            mirror = uri
+    """One-line sources for `suite`, from the mirrors that the machine itself uses."""
+    found = {uri.rstrip("/").rpartition("/")[2]: uri for uri in reversed(_configured_mirrors())}
+    if missing := sorted({"debian", "debian-security"} - found.keys()):
+        raise LibreshError(
+            "no-debian-mirror",
+            f"The machine's package sources name no mirror of {' and '.join(missing)}; images are made of Debian's packages",
+            "add Debian's own lines for both to /etc/apt/sources.list.d",
+        )
+    mirror, security = found["debian"], found["debian-security"]
     return [
         f"deb [signed-by={KEYRING}] {mirror} {suite} main",
         f"deb [signed-by={KEYRING}] {mirror} {suite}-updates main",

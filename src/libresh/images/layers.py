@@ -63,7 +63,7 @@ def source_date(debian: Debian) -> int:
 
 
 def bootstrap(store: Store, debian: Debian, tree: Path, log: Path) -> None:
-    """Install a minimal Debian into `tree`, naming only Debian's public mirrors in it."""
+    """Install a minimal Debian into `tree`. It names no mirror: what runs from it installs nothing."""
     with store.workspace() as work:
         (work / "sources").write_text("\n".join(host.debian_sources(debian.suite)) + "\n")
         (work / "apt.conf").write_text(host.apt_acquire_options())
@@ -79,13 +79,10 @@ def bootstrap(store: Store, debian: Debian, tree: Path, log: Path) -> None:
     if code != 0:
         raise _failure("Debian's bootstrap", log)
     (tree / "etc/apt/apt.conf.d/99mmdebstrap").unlink(missing_ok=True)
-    (tree / "etc/apt/sources.list").write_text(
-        f"deb {host.DEBIAN_MIRROR} {debian.suite} main\n"
-        f"deb {host.DEBIAN_MIRROR} {debian.suite}-updates main\n"
-        f"deb {host.SECURITY_MIRROR} {debian.suite}-security main\n"
-    )
+    (tree / "etc/apt/sources.list").unlink(missing_ok=True)
     for name in sandbox.HOST_NAMES:
         (tree / name[1:]).write_text("")
+        (tree / name[1:]).chmod(0o644)
     (tree / "etc/hostname").write_text("libresh\n")
     shutil.rmtree(tree / "dev")
     (tree / "dev").mkdir()
