@@ -1,12 +1,16 @@
 """What only the fake can do: faults, journal, garbage collection on demand, speed."""
 
 import asyncio
+import json
+import sys
 import time
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from support.fakeapi import FakeApi, Refusal, Server
+from support.fakeapi import FakeApi, Fault, Refusal, Server
+from support.fakeapi.errors import conflict
 
 
 def config_map(name: str, namespace: str = "default", **data: str) -> dict:
@@ -56,8 +60,7 @@ async def test_refusals_on_demand(fake_api: Server, code: int) -> None:
 
 async def test_ten_thousand_objects_are_listed_in_pages_quickly() -> None:
     api = FakeApi()
-    for number in range(10_000):
-        api.create(config_map(f"c{number:05}", filler="x" * 2800))
+    api.load(config_map(f"c{number:05}", filler="x" * 2800) for number in range(10_000))
     async with Server(api) as server, aiohttp.ClientSession() as session:
         url, started, seen = f"{server.url}/api/v1/configmaps?limit=500", time.process_time(), 0
         going_on = ""
@@ -112,3 +115,121 @@ async def test_bookmarks_come_at_intervals_and_on_demand() -> None:
         api.bookmark()
         mark = await asyncio.wait_for(watch.content.readline(), 2)
         assert f'"resourceVersion":"{api.rv}"'.encode() in mark
+
+
+WATCH = "/api/v1/configmaps?watch=1&resourceVersion="
+
+
+async def event(watch: aiohttp.ClientResponse) -> dict:
+    async with asyncio.timeout(5):
+        return json.loads(await watch.content.readline())
+
+
+async def test_events_are_lost_and_doubled_on_demand(fake_api: Server) -> None:
+    api = fake_api.api
+    api.drop_events("ConfigMap")
+    async with aiohttp.ClientSession() as session:
+        watch = await session.get(f"{fake_api.url}{WATCH}{api.rv}")
+        for name in ("lost", "told", "doubled"):
+            if name == "doubled":
+                api.repeat_events("ConfigMap")
+            api.create(config_map(name))
+        found = [(await event(watch))["object"]["metadata"]["name"] for _ in range(3)]
+    assert found == ["told", "doubled", "doubled"]
+
+
+@pytest.mark.parametrize("how", ["end", "reset", "expire"])
+async def test_watches_end_on_demand(fake_api: Server, how: str) -> None:
+    api = fake_api.api
+    async with aiohttp.ClientSession() as session:
+        watch = await session.get(f"{fake_api.url}{WATCH}{api.rv}")
+        api.create(config_map("one"))
+        assert (await event(watch))["type"] == "ADDED"
+        api.break_watches("ConfigMap", how)
+        if how == "reset":
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await watch.content.readline()
+        elif how == "expire":
+            last = await event(watch)
+            assert (last["type"], last["object"]["code"]) == ("ERROR", 410)
+        else:
+            assert await watch.content.readline() == b""
+
+
+async def test_lists_are_stale_on_demand(fake_api: Server) -> None:
+    api = fake_api.api
+    api.create(config_map("old"))
+    api.freeze_lists("ConfigMap")
+    then = api.rv
+    api.create(config_map("new"))
+    async with aiohttp.ClientSession() as session:
+        url = f"{fake_api.url}/api/v1/configmaps"
+        stale = await (await session.get(url)).json()
+        api.thaw_lists()
+        fresh = await (await session.get(url)).json()
+    assert [item["metadata"]["name"] for item in stale["items"]] == ["old"]
+    assert stale["metadata"]["resourceVersion"] == str(then)
+    assert len(fresh["items"]) == 2
+
+
+@pytest.mark.parametrize(("when", "there"), [("before", 0), ("after", 1)])
+async def test_an_answer_can_get_lost_before_or_after_the_write(fake_api: Server, when: str, there: int) -> None:
+    fake_api.api.faults.reset(verb="create", when=when)
+    async with aiohttp.ClientSession() as session:
+        url = f"{fake_api.url}/api/v1/namespaces/default/configmaps"
+        with pytest.raises(aiohttp.ClientError):
+            await session.post(url, json=config_map("one"))
+        assert len(fake_api.api.objects("ConfigMap")) == there
+        async with session.post(url, json=config_map("two")) as answer:
+            assert answer.status == 201
+
+
+async def test_a_fault_can_choose_its_requests(fake_api: Server) -> None:
+    chosen = Fault(
+        conflict("configmaps", "", "x"), matches=lambda request, target: target.name.startswith("x"), times=-1
+    )
+    fake_api.api.faults.add(chosen)
+    async with aiohttp.ClientSession() as session:
+        url = f"{fake_api.url}/api/v1/namespaces/default/configmaps"
+        found = [(await session.get(f"{url}/{name}")).status for name in ("x1", "a", "x2")]
+    assert found == [409, 404, 409]
+    assert chosen.hits == 2
+
+
+async def test_a_token_may_be_asked_for() -> None:
+    async with Server(FakeApi(), token="secret") as server, aiohttp.ClientSession() as session:
+        url = f"{server.url}/api/v1/configmaps"
+        assert (await session.get(url)).status == 401
+        assert (await session.get(url, headers={"Authorization": "Bearer secret"})).status == 200
+
+
+def test_the_same_seed_gives_the_same_uids() -> None:
+    uids = [
+        [api.create(config_map(name))["metadata"]["uid"] for name in "ab"]
+        for api in (FakeApi(), FakeApi(), FakeApi(seed=2))
+    ]
+    assert uids[0] == uids[1] != uids[2]
+
+
+def test_namespaces_need_not_be_there_unless_asked() -> None:
+    FakeApi().create(config_map("one", "anywhere"))
+    with pytest.raises(Refusal, match='namespaces "anywhere" not found'):
+        FakeApi(strict_namespaces=True).create(config_map("one", "anywhere"))
+
+
+async def test_it_runs_as_a_process_for_benchmarks() -> None:
+    folder = Path(__file__).parents[1]
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "support.fakeapi", cwd=folder, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert program.stdout is not None
+        url = (await asyncio.wait_for(program.stdout.readline(), 20)).decode().strip()
+        async with aiohttp.ClientSession() as session:
+            await session.post(f"{url}/-/load", json=[config_map("one"), config_map("two")])
+            await session.delete(f"{url}/api/v1/namespaces/default/configmaps/one")
+            state = await (await session.get(f"{url}/-/state")).json()
+        assert (state["requests"], state["writes"], state["changes"]) == ({"delete ConfigMap": 1}, 1, 1)
+    finally:
+        program.kill()
+        await program.wait()
