@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from e2e.kubernetes import Kube, Object, condition
+from e2e.kubernetes import Kube, Object, condition, connected
 from e2e.waiting import until
 from e2e.world import World
 from libresh.kube.errors import Unavailable
@@ -14,26 +14,41 @@ pytestmark = pytest.mark.e2e
 
 SPACE = "spread"
 COUNT = 3
+CACHE = {"apiVersion": "cache.libre.sh/v1alpha1", "kind": "Redis"}
 CACHES = tuple(f"cache-{number}" for number in range(1, COUNT + 1))
 
 
 @pytest.fixture(scope="module")
 def three_nodes(world: World) -> None:
-    """The cluster grows to three nodes, and has a cache that keeps its content for each of them."""
+    """The cluster grows to three nodes."""
     world.libresh("up", "--name", world.cluster.name, "--no-example", "--nodes", str(COUNT), seconds=900)
 
 
-@pytest.fixture
-async def caches(three_nodes: None, kube: Kube) -> dict[str, Object]:
-    """The pod of each cache, once all are ready."""
-    await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
-    for name in CACHES:
-        metadata = {"name": name, "namespace": SPACE}
-        spec = {"parameters": {"memory": "16Mi", "persistence": True}}
-        await kube.apply({"apiVersion": "cache.libre.sh/v1alpha1", "kind": "Redis", "metadata": metadata, "spec": spec})
-    for name in CACHES:
-        await kube.ready("Redis", name, SPACE)
-    return {name: await kube.get("Pod", f"{name}-redis-0", SPACE) for name in CACHES}
+@pytest.fixture(scope="module")
+def caches(three_nodes: None, world: World) -> dict[str, Object]:
+    """The pod of each cache. While one was made only its node took new pods: the first is on node-1, and so on."""
+    return asyncio.run(make_caches(world))
+
+
+async def make_caches(world: World) -> dict[str, Object]:
+    async with connected(world) as kube:
+        await kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+        try:
+            for number, name in enumerate(CACHES, 1):
+                await open_nodes(kube, number)
+                metadata = {"name": name, "namespace": SPACE}
+                spec = {"parameters": {"memory": "16Mi", "persistence": True}}
+                await kube.apply({**CACHE, "metadata": metadata, "spec": spec})
+                await kube.ready("Redis", name, SPACE)
+        finally:
+            await open_nodes(kube, *range(1, COUNT + 1))
+        return {name: await kube.get("Pod", f"{name}-redis-0", SPACE) for name in CACHES}
+
+
+async def open_nodes(kube: Kube, *numbers: int) -> None:
+    """Let only these nodes take new pods, as `kubectl cordon` does."""
+    for number in range(1, COUNT + 1):
+        await kube.patch("Node", f"node-{number}", "", spec={"unschedulable": number not in numbers})
 
 
 def node_of(pod: Object) -> str:
@@ -50,10 +65,22 @@ async def ask_cache(world: World, kube: Kube, by: str, of: str, *words: str) -> 
     return (await asyncio.to_thread(world.kubectl, *pod, *command, given=given)).strip()
 
 
-async def test_three_nodes_are_ready_and_share_the_work(caches: dict[str, Object], kube: Kube) -> None:
+async def test_three_nodes_are_ready_and_share_the_work(three_nodes: None, kube: Kube, world: World) -> None:
     nodes = await kube.items("Node")
     assert [condition(node)[0] for node in nodes] == ["True"] * COUNT
-    assert len({node_of(pod) for pod in caches.values()}) > 1
+    image = (await kube.pod("libresh-system", "operator"))["spec"]["containers"][0]["image"]
+    deployment = ["create", "deployment", "probe", f"--image={image}", f"--replicas={COUNT}"]
+    world.kubectl(*deployment, "--", "/opt/app/bin/python", "-c", "import signal; signal.pause()")
+    try:
+        world.kubectl("rollout", "status", "deployment/probe", "--timeout=100s", seconds=120)
+        pods = await kube.items("Pod", "default", app="probe")
+        assert len({node_of(pod) for pod in pods}) == COUNT
+    finally:
+        world.kubectl("delete", "deployment", "probe", "--wait=false")
+
+
+async def test_a_claim_is_served_wherever_there_is_room(caches: dict[str, Object]) -> None:
+    assert [node_of(caches[name]) for name in CACHES] == [f"node-{number}" for number in range(1, COUNT + 1)]
 
 
 async def test_services_are_reached_across_nodes(caches: dict[str, Object], kube: Kube, world: World) -> None:
@@ -65,8 +92,8 @@ async def test_services_are_reached_across_nodes(caches: dict[str, Object], kube
 
 
 async def test_what_a_dead_node_carried_comes_back_with_it(caches: dict[str, Object], kube: Kube, world: World) -> None:
-    victim, pod = next((name, pod) for name, pod in caches.items() if node_of(pod) != "node-1")
-    witness = next(name for name, each in caches.items() if node_of(each) != node_of(pod))
+    witness, victim = CACHES[0], CACHES[-1]
+    pod = caches[victim]
     number = node_of(pod).removeprefix("node-")
     world.libresh("local", "node", "kill", number, "--name", world.cluster.name)
 

@@ -48,6 +48,8 @@ def test_what_the_readme_says_works(command: Found, terminal: dict[str, str]) ->
 
 @pytest.mark.parametrize("block", OBJECTS, ids=str)
 def test_an_object_in_a_page_is_accepted(block: Found, world: World) -> None:
+    for space in {each["metadata"].get("namespace", "default") for each in yaml.safe_load_all(block.text)}:
+        world.kubectl("apply", "-f", "-", given=f"{{apiVersion: v1, kind: Namespace, metadata: {{name: {space}}}}}")
     world.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", given=block.text)
 
 
