@@ -29,7 +29,7 @@ from libresh.plan.actions import Object
 PREFIX = "local.libre.sh"
 """What the local cluster's own images begin with: nothing is ever fetched from there."""
 CA_CONFIG_MAP = "kube-public/local-ca"
-NOT_RUN = frozenset({"base", "pause", "python"})
+NOT_RUN = frozenset({"base", "python"})
 """Images that others stand on, or that a cluster brings itself."""
 MATRIX_PATIENCE = 900.0
 ANSWER_PATIENCE = 180.0

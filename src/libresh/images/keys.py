@@ -15,7 +15,7 @@ from typing import Any
 from libresh.errors import LibreshError
 from libresh.images.recipes import Catalog, Copy, GoBinary, Layer, Recipe
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the builder itself changes what it makes from the same recipe."""
 
 SKIPPED = {"__pycache__", ".git", ".mypy_cache", ".ruff_cache", ".pytest_cache"}

@@ -1,3 +1,0 @@
-module libre.sh/build/pause
-
-go 1.22
