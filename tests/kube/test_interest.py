@@ -67,6 +67,15 @@ def test_what_is_read_no_more_matters_no_more() -> None:
     assert len(interest) == 0
 
 
+def test_selections_by_several_labels_and_by_none() -> None:
+    interest = Interest()
+    interest.record(ONE, [("Pod", "ns", (("app", "x"), ("instance", "a-long-name")))])
+    interest.record(TWO, [("Pod", "ns", ())])
+    assert set(interest.touched("Pod", None, pod(app="x", instance="a-long-name"))) == {ONE, TWO}
+    assert set(interest.touched("Pod", None, pod(instance="a-long-name"))) == {TWO}
+    assert set(interest.touched("Pod", None, pod(app="x", instance="b"))) == {TWO}
+
+
 def test_many_readers_of_one_thing() -> None:
     interest = Interest()
     keys = {("App", "ns", str(number)) for number in range(50)}

@@ -1,6 +1,7 @@
 """The whole runtime at work: informers, queue, workers, leader election, against both API servers."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -13,6 +14,7 @@ from toys import Toy, ToyReconciler, box, crd, owned_by, toy
 from libresh.kube.auth import Access, from_kubeconfig
 from libresh.kube.client import Client
 from libresh.kube.kinds import Kinds
+from libresh.kube.views import secret_view
 from libresh.plan.actions import Apply, From, Mint, Random, SecretKey
 from libresh.plan.decision import Decision, Settled, Waiting
 from libresh.runtime.leader import Leader
@@ -508,3 +510,36 @@ async def test_foreign_secrets_do_not_grow_memory() -> None:
         await until_set(manager.working)
         assert manager.cluster.caches["Secret"].size == 0
         assert all(write.kind != "Secret" for write in api.journal)
+
+
+async def test_what_many_share_costs_no_pass_of_each_at_every_change() -> None:
+    async def look(obj: Toy, reader: Any) -> Any:
+        return await reader.secret("play", "shared")
+
+    def judge(obj: Toy, seen: Any) -> Decision:
+        return Decision(Settled(), {"note": seen.digest})
+
+    api = FakeApi(crds=[crd()])
+    labels = {"app.kubernetes.io/managed-by": "libresh"}
+    metadata = {"name": "shared", "namespace": "play", "labels": labels}
+    api.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"k": "dg=="}})
+    for number in range(60):
+        api.create(toy(f"t{number}"))
+    reconciler = ToyReconciler(look=look, judge=judge)
+    async with Server(api) as server, Client(Access(server.url)) as client, running(client, reconciler) as manager:
+
+        async def current() -> bool:
+            entry = manager.cluster.caches["Secret"].get("play", "shared")
+            notes = {item.get("status", {}).get("note") for item in api.objects("Toy", "play")}
+            return entry is not None and notes == {secret_view(entry).digest}
+
+        await until(current)
+        await rest(manager)
+        before = len(reconciler.passes)
+        for turn in range(40):
+            api.edit("Secret", "shared", "play", data={"k": base64.b64encode(bytes([turn])).decode()})
+            await asyncio.sleep(0.005)
+        last = base64.b64encode(bytes([39])).decode()
+        await until(current)
+        assert (api.get("Secret", "shared", "play") or {})["data"]["k"] == last
+        assert 60 <= len(reconciler.passes) - before <= 40 * 60 / 4

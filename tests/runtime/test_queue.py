@@ -79,6 +79,29 @@ def test_the_last_wish_for_later_counts() -> None:
     assert queue.take() == "a"
 
 
+def test_the_earliest_of_several_wishes_for_soon_counts() -> None:
+    queue, clock = made()
+    queue.later("a", 3600)
+    queue.soon("a", 10)
+    queue.soon("a", 100)
+    clock.now += 5
+    queue.soon("a", 10)
+    clock.now += 6
+    assert queue.take() == "a"
+    assert queue.scheduled == 0
+
+
+def test_a_recheck_does_not_put_off_what_changed_during_the_pass() -> None:
+    queue, clock = made()
+    queue.add("a")
+    assert queue.take() == "a"
+    queue.soon("a", 1)
+    queue.later("a", 3600)
+    queue.done("a")
+    clock.now += 2
+    assert queue.take() == "a"
+
+
 def test_pauses_double_up_to_the_longest_and_start_again_after_success() -> None:
     queue, _ = made(first_pause=1.0, longest_pause=10.0)
     assert [queue.retry("a") for _ in range(6)] == [1, 2, 4, 8, 10, 10]
@@ -126,6 +149,7 @@ class Laws(RuleBasedStateMachine):
         self.owed: set[str] = set()
         self.working: set[str] = set()
         self.due: dict[str, float] = {}
+        self.soon: set[str] = set()
 
     @rule(key=KEYS, urgent=st.booleans())
     def add(self, key: str, urgent: bool) -> None:
@@ -135,12 +159,21 @@ class Laws(RuleBasedStateMachine):
     @rule(key=KEYS, delay=st.floats(0.5, 50))
     def later(self, key: str, delay: float) -> None:
         self.queue.later(key, delay)
-        self.due[key] = self.clock.now + delay
+        when = self.clock.now + delay
+        self.due[key] = min(self.due[key], when) if key in self.soon else when
+
+    @rule(key=KEYS, delay=st.floats(0.5, 50))
+    def soon_(self, key: str, delay: float) -> None:
+        self.queue.soon(key, delay)
+        if key not in self.owed:
+            self.due[key] = min(self.due.get(key, float("inf")), self.clock.now + delay)
+            self.soon.add(key)
 
     @rule(key=KEYS)
     def forget(self, key: str) -> None:
         self.queue.forget(key)
         self.due.pop(key, None)
+        self.soon.discard(key)
 
     @rule(step=st.floats(0.1, 60))
     def wait(self, step: float) -> None:
@@ -150,6 +183,7 @@ class Laws(RuleBasedStateMachine):
         for key, when in list(self.due.items()):
             if when <= self.clock.now:
                 del self.due[key]
+                self.soon.discard(key)
                 self.owed.add(key)
 
     @rule()
@@ -163,6 +197,9 @@ class Laws(RuleBasedStateMachine):
         assert key in free
         self.owed.discard(key)
         self.working.add(key)
+        if key in self.soon:
+            self.soon.discard(key)
+            del self.due[key]
 
     @precondition(lambda self: self.working)
     @rule(data=st.data())

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from libresh.ports import Watched
 log = logging.getLogger(__name__)
 
 LATEST = 2**63
+FEW = 20
+SHARE = 0.002
+"""Seconds that each of many who share a changed object adds to the time within which all of them are looked at."""
 OURS = f"{naming.MANAGED_LABEL}={naming.MANAGED_BY}"
 
 
@@ -67,6 +71,7 @@ class Cluster:
         self.kinds = client.kinds
         self.clock = clock
         self.wake: Callable[[Key, bool], None] = lambda key, own: None
+        self.defer: Callable[[Key, float], None] = lambda key, delay: self.wake(key, False)
         self.foreign = Foreign(client, self._changed, self._holds, live=live)
         self.interest = Interest(self.foreign.release)
         self.caches: dict[str, Cache] = {}
@@ -242,6 +247,13 @@ class Cluster:
             former = self.owner_key(old)
             if former is not None and former != owner:
                 wake(former, False)
-        for reader in self.interest.touched(kind, old, new, cache.indexes() if cache is not None else ()):
-            if reader != key or key != source:
+        readers = set(self.interest.touched(kind, old, new, cache.indexes() if cache is not None else ()))
+        if key == source:
+            readers.discard(key)
+        # Where many share what changed (a server of a class), its changes must not cost a pass of each every time.
+        delay = len(readers) * SHARE if len(readers) > FEW else 0.0
+        for reader in readers:
+            if delay:
+                self.defer(reader, random.uniform(delay / 2, delay))
+            else:
                 wake(reader, False)

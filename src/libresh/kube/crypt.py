@@ -73,9 +73,9 @@ def group(octets: tuple[int, int, int], count: int) -> str:
     return "".join(ALPHABET[value >> 6 * index & 63] for index in range(count))
 
 
-def new_hash(password: str) -> str:
+def new_hash(password: str, rounds: int | None = None) -> str:
     """A hash with a fresh salt."""
-    return sha512_crypt(password, "".join(secrets.choice(ALPHABET) for _ in range(SALT)))
+    return sha512_crypt(password, "".join(secrets.choice(ALPHABET) for _ in range(SALT)), rounds)
 
 
 def fits(password: str, hashed: str) -> bool:

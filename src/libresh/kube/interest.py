@@ -10,6 +10,7 @@ A token says what was read:
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 from libresh.kube.cache import FieldIndex, Key
 from libresh.kube.objects import Entry
@@ -30,7 +31,7 @@ class Interest:
         self.unused = unused
         self._readers: dict[Token, Key | set[Key]] = {}
         self._tokens: dict[Key, tuple[Token, ...]] = {}
-        self._selections: dict[tuple[object, object], dict[Labels, None]] = {}
+        self._selections: dict[tuple[object, ...], dict[Labels, None]] = {}
 
     def __len__(self) -> int:
         return len(self._readers)
@@ -66,7 +67,7 @@ class Interest:
         if readers is None:
             self._readers[token] = key
             if len(token) == 3 and isinstance(token[2], tuple):
-                self._selections.setdefault((token[0], token[1]), {})[token[2]] = None
+                self._selections.setdefault(handle_of(token), {})[token[2]] = None
         elif isinstance(readers, set):
             readers.add(key)
         elif readers != key:
@@ -82,10 +83,11 @@ class Interest:
             return
         self._readers.pop(token, None)
         if len(token) == 3 and isinstance(token[2], tuple):
-            selections = self._selections[token[0], token[1]]
+            handle = handle_of(token)
+            selections = self._selections[handle]
             selections.pop(token[2], None)
             if not selections:
-                del self._selections[token[0], token[1]]
+                del self._selections[handle]
         self.unused(token)
 
     def readers(self, token: Token) -> Iterator[Key]:
@@ -109,13 +111,26 @@ class Interest:
         yield from self.readers((kind,))
         if is_declared_anew(old, new):
             yield from self.readers((kind, "=", DECLARED))
-        for scope in {namespace, None} if namespace else {"", None}:
-            for labels in tuple(self._selections.get((kind, scope), ())):
-                if any(has_all(entry, labels) for entry in present):
-                    yield from self.readers((kind, scope, labels))
+        yield from self._selecting(kind, namespace, present)
         for index in indexes:
             for value in {index.value(entry) for entry in present}:
                 yield from self.readers((kind, "=", index.path, value))
+
+    def _selecting(self, kind: str, namespace: str, present: list[Entry]) -> Iterator[Key]:
+        """The keys that selected one of these states of an object by its labels."""
+        pairs = {pair for entry in present for pair in entry.meta.labels.items()}
+        for scope in (namespace, None):
+            for handle in ((kind, scope), *((kind, scope, *pair) for pair in pairs)):
+                for labels in tuple(self._selections.get(handle, ())):
+                    if any(has_all(entry, labels) for entry in present):
+                        yield from self.readers((kind, scope, labels))
+
+
+def handle_of(token: Token) -> tuple[object, ...]:
+    """By which of its labels a selection is found: the longest value says most (a name rather than a role)."""
+    labels = cast("Labels", token[2])
+    pair = max(labels, key=lambda item: len(item[1])) if labels else ()
+    return (token[0], token[1], *pair)
 
 
 def has_all(entry: Entry, labels: Labels) -> bool:

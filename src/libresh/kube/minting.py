@@ -32,6 +32,7 @@ MARK = "libre.sh/minted"
 """Annotation: a salted digest of the wish, the sources and the values. While it fits, nothing need be worked out anew
 (least of all slow hashes, at every start of the operator)."""
 UNGUESSABLE = 24
+REMEMBERED = 20_000
 ALPHANUMERIC = string.ascii_letters + string.digits
 PLACE = re.compile(r"\$(\$)\{|\$\{([^}]*)\}")
 
@@ -115,6 +116,8 @@ class Minter:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.client = cluster.client
+        self._key = secrets.token_bytes(32)
+        self._fitting: set[bytes] = set()
 
     async def mint(self, wish: Mint, reader: PassReader, check: Check) -> bool:
         """Makes the Secret what it should be. Says whether anything had to be written."""
@@ -178,6 +181,18 @@ class Minter:
         if known is not None:
             known.verified = wanted
         log.info("wrote %s with the keys %s", ref, ", ".join(sorted(data)))
+
+    def fits(self, password: str, hashed: str) -> bool:
+        """Whether a hash is that of a password; what fitted once in this process is remembered, under a random key."""
+        name = hashlib.blake2b(f"{hashed}\0{password}".encode(), key=self._key, digest_size=16).digest()
+        if name in self._fitting:
+            return True
+        found = crypt.fits(password, hashed)
+        if found:
+            if len(self._fitting) >= REMEMBERED:
+                self._fitting.clear()
+            self._fitting.add(name)
+        return found
 
     async def value_of(self, source: SecretKey) -> bytes | None:
         """A value of any Secret, or None. Read from the API server where it is not ours."""
@@ -257,10 +272,15 @@ class Values:
         return await (self._source(place) if isinstance(place, SecretKey) else self.value(place))
 
     def _hash(self, key: str, value: bytes) -> bytes:
-        self.weak = self.weak or len(value) < UNGUESSABLE
+        strong = len(value) >= UNGUESSABLE
+        self.weak = self.weak or not strong
         password = value.decode()
         known = self.live.get(key, b"").decode("utf-8", "replace")
-        return known.encode() if known and crypt.fits(password, known) else crypt.new_hash(password).encode()
+        if known and self.minter.fits(password, known):
+            return known.encode()
+        # Many rounds make guessing slow: what cannot be guessed needs none, and thousands of accounts are made fast.
+        made = crypt.new_hash(password, crypt.LEAST_ROUNDS if strong else None)
+        return made.encode()
 
     async def _fill(self, key: str, wish: Template) -> bytes:
         texts: dict[str, str] = {}

@@ -37,6 +37,10 @@ class Controller:
         """Something about this object changed; `own` says that it was the object itself."""
         self.queue.add(key, urgent=self.loop.cluster.caches[self.kind].synced)
 
+    def defer(self, key: Key, delay: float) -> None:
+        """Something that many share changed."""
+        self.queue.soon(key, delay)
+
     def start(self) -> None:
         """Starts the workers, after putting every object in line."""
         self._stopping = False

@@ -69,6 +69,7 @@ class Manager:
             client.kinds.own(type)
         self.cluster = Cluster(client, watched_by(reconcilers))
         self.cluster.wake = self._wake
+        self.cluster.defer = self._defer
         self.performer = Performer(self.cluster)
         self.recorder = Recorder(client, self.identity)
         self.loops = {
@@ -92,6 +93,11 @@ class Manager:
         controller = self.controllers.get(key[0])
         if controller is not None:
             controller.wake(key, own)
+
+    def _defer(self, key: Key, delay: float) -> None:
+        controller = self.controllers.get(key[0])
+        if controller is not None:
+            controller.defer(key, delay)
 
     # --- running ---------------------------------------------------------------------------------------------
 

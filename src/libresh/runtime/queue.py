@@ -47,6 +47,7 @@ class Queue(Generic[K]):
         self._working: set[K] = set()
         self._failures: dict[K, int] = {}
         self._due: dict[K, float] = {}
+        self._soon: set[K] = set()
         self._heap: list[tuple[float, int, K]] = []
         self._count = itertools.count()
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -91,11 +92,12 @@ class Queue(Generic[K]):
         self._wake()
 
     def later(self, key: K, delay: float) -> None:
-        """Puts a key in line after `delay` seconds. Only the last such wish for a key counts."""
+        """Puts a key in line after `delay` seconds. Only the last such wish for a key counts (but see `soon`)."""
         if self._closed:
             return
         when = self.clock() + delay
-        if self._due.get(key) == when:
+        due = self._due.get(key)
+        if due == when or (due is not None and due < when and key in self._soon):
             return
         self._due[key] = when
         heapq.heappush(self._heap, (when, next(self._count), key))
@@ -103,6 +105,18 @@ class Queue(Generic[K]):
             self._heap = [item for item in self._heap if self._due.get(item[2]) == item[0]]
             heapq.heapify(self._heap)
         self._arm()
+
+    def soon(self, key: K, delay: float) -> None:
+        """Puts a key in line after `delay` seconds, or earlier if that was wished for already.
+
+        A later wish for `later` does not put it off: something has changed that the pass under way may not have seen.
+        """
+        if self._closed or key in self._dirty:
+            return
+        due = self._due.get(key)
+        if due is None or due > self.clock() + delay:
+            self.later(key, delay)
+        self._soon.add(key)
 
     def retry(self, key: K) -> float:
         """Puts a key that failed in line after a pause that doubles from one failure to the next. Returns it."""
@@ -125,6 +139,7 @@ class Queue(Generic[K]):
         """The object is gone: no later look, no count of failures."""
         self._failures.pop(key, None)
         self._due.pop(key, None)
+        self._soon.discard(key)
 
     # --- taking out ------------------------------------------------------------------------------------------
 
@@ -138,6 +153,9 @@ class Queue(Generic[K]):
                     continue
                 self.waited = self.clock() - self._dirty.pop(key)
                 self._working.add(key)
+                if key in self._soon:
+                    self._soon.discard(key)
+                    self._due.pop(key, None)
                 return key
         return None
 
@@ -187,6 +205,7 @@ class Queue(Generic[K]):
             when, _, key = heapq.heappop(heap)
             if self._due.get(key) == when:
                 del self._due[key]
+                self._soon.discard(key)
                 self.add(key, urgent=False)
 
     def next_due(self) -> float | None:
