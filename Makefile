@@ -52,8 +52,8 @@ bench: venv ## Measure: the operator against its baselines, and how long things 
 	@$(VENV)/bin/python -m bench $(ARGS)
 
 format: venv ## Lay the code out, repair what can be repaired
-	@$(VENV)/bin/ruff format src tests tools
-	@$(VENV)/bin/ruff check --fix src tests tools
+	@$(VENV)/bin/ruff format src tests bench tools
+	@$(VENV)/bin/ruff check --fix src tests bench tools
 
 generate: venv ## Write what is generated: CRDs, RBAC, manifests
 	@$(VENV)/bin/python tools/generate.py

@@ -38,8 +38,8 @@ class WidgetReconciler:
     """One ConfigMap for each widget."""
 
     type = Widget
-    finalizer = False
-    watches = (Watched("ConfigMap", writes=True),)
+    finalizer: bool = False
+    watches: tuple[Watched, ...] = (Watched("ConfigMap", writes=True),)
 
     async def observe(self, obj: Widget, reader: Reader) -> Observed:
         return Observed()

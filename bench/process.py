@@ -58,7 +58,7 @@ class Process:
         return (int(fields[11]) + int(fields[12])) / TICK
 
     def starving(self) -> bool:
-        """Whether it would work, had it a processor: on a busy machine, using none does not mean having nothing to do."""
+        """Whether it waits for a processor: on a busy machine, using none does not mean having nothing to do."""
         tasks = Path(f"/proc/{self.child.pid}/task").glob("*/stat")
         return any(task.read_text().rpartition(")")[2].split()[0] in "RD" for task in tasks)
 

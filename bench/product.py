@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def run(
     ]
     rows = []
     for server, count, secrets, quiet in plan:
-        rows.append(measure(lambda kind=server: kind(manifests("crds")), count, secrets=secrets, seconds=quiet))
+        rows.append(measure(partial(server, manifests("crds")), count, secrets=secrets, seconds=quiet))
         tell(f"product: {rows[-1]}")
     return {"machine": describe_machine(), "rows": rows}
 

@@ -18,15 +18,17 @@ from typing import Any, Protocol
 
 import yaml
 
+from libresh import operator
 from libresh.kube.auth import find_access
 from libresh.kube.client import Client
 from libresh.kube.kinds import KindInfo, Kinds
+from support.apiserver import RealApi
 
 Object = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
 LANES = 8
 """How many requests are under way when objects are made or changed."""
-WRITES = re.compile(r'^apiserver_request_total\{(.*)\} (\S+)$', re.MULTILINE)
+WRITES = re.compile(r"^apiserver_request_total\{(.*)\} (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 WRITING = frozenset({"APPLY", "PATCH", "POST", "PUT", "DELETE"})
 NOT_COUNTED = frozenset({"leases", "selfsubjectaccessreviews", "tokens"})
@@ -79,7 +81,7 @@ class InMemory:
             text=True,
         )
         assert self.server.stdout is not None
-        self.url = self.server.stdout.readline().strip()
+        self.url: str = self.server.stdout.readline().strip()
         if not self.url:
             raise RuntimeError("the API server in memory did not start")
         write_kubeconfig(self.kubeconfig, {"server": self.url}, {})
@@ -98,7 +100,7 @@ class InMemory:
 
     def writes(self) -> int:
         state = self.ask("/-/state")
-        leases = sum(count for key, count in state["requests"].items() if is_write_of_lease(key))
+        leases: int = sum(count for key, count in state["requests"].items() if is_write_of_lease(key))
         return int(state["writes"]) - leases
 
     def ask(self, path: str, body: bytes | None = None) -> Any:
@@ -112,8 +114,6 @@ class Real:
     name = "real API server, TLS"
 
     def __init__(self, crds: Iterable[Object]) -> None:
-        from support.apiserver import RealApi
-
         self.server = RealApi(crds=tuple(crds))
 
     def __enter__(self) -> "Real":
@@ -145,7 +145,7 @@ class Real:
 
 
 def counts(labels: dict[str, str]) -> bool:
-    """Whether a request is a write that was accepted, and not one of bench.stub (which plays Kubernetes' controllers)."""
+    """Whether a request is an accepted write, and not one of bench.stub, which plays Kubernetes' controllers."""
     built_in = "." not in labels["group"] or labels["group"].endswith(".k8s.io")
     stub = (built_in and labels["subresource"] == "status") or (
         labels["resource"] == "persistentvolumeclaims" and labels["verb"] == "POST"
@@ -221,8 +221,6 @@ def made_in(api: Api, namespace: str) -> int:
 
 def kinds() -> Kinds:
     """Every kind that is measured with."""
-    from libresh import operator
-
     found = Kinds(operator.types())
     found.add(KindInfo("Widget", "bench.libre.sh/v1", "widgets"))
     return found

@@ -1,4 +1,4 @@
-"""The same small reconcile with kopf, as its documentation would have it; children by server-side apply over aiohttp."""
+"""The same small reconcile with kopf, as its documentation has it; children by server-side apply over aiohttp."""
 
 import json
 import os
@@ -29,7 +29,11 @@ async def startup(settings: kopf.OperatorSettings, **_: Any) -> None:
     # Progress and what was last seen are kept in the status, not in annotations: fewer writes.
     settings.persistence.progress_storage = kopf.StatusProgressStorage()
     settings.persistence.diffbase_storage = kopf.StatusDiffBaseStorage()
-    tls = ssl.create_default_context(cafile=CLUSTER["certificate-authority"]) if "certificate-authority" in CLUSTER else True
+    tls = (
+        ssl.create_default_context(cafile=CLUSTER["certificate-authority"])
+        if "certificate-authority" in CLUSTER
+        else True
+    )
     headers = {"Authorization": f"Bearer {USER['token']}"} if USER.get("token") else {}
     SESSION["only"] = aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(ssl=tls, limit=32))
 

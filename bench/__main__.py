@@ -1,0 +1,54 @@
+"""Measures libre.sh beside its baselines: python -m bench [--full] [small] [product] [ready] [up] [report]
+
+Without names: small, product and report (under ten minutes on two cores; with --full half an hour and more). `ready`
+needs a running local cluster with the operator in it; `up` makes and purges a cluster named bench (--cold: builds all
+anew). Results go to bench/results/*.json; `report` writes their tables into docs/performance.md.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from bench import product, ready, report, small, up
+from bench.contenders import save
+from bench.servers import ROOT
+
+RESULTS = ROOT / "bench" / "results"
+PARTS = ("small", "product", "ready", "up", "report")
+
+
+def tell(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        usage="%(prog)s [options] [part …]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="part", help=" ".join(PARTS))
+    parser.add_argument("--full", action="store_true", help="all sizes; ten settled minutes")
+    parser.add_argument("--rounds", type=int, default=3, help="repetitions whose median counts")
+    parser.add_argument("--settled", type=float, default=0, help="seconds to watch a settled operator")
+    parser.add_argument("--largest", type=int, default=0, help="Matrix objects on the API server in memory")
+    parser.add_argument("--cold", action="store_true", help="for `up`: with nothing compiled or built yet")
+    parser.add_argument("--kubeconfig", type=Path, help="for `ready`: the cluster to use")
+    given = parser.parse_args()
+    parts = given.parts or ["small", "product", "report"]
+    if "small" in parts:
+        save(RESULTS / "small.json", small.run(full=given.full, rounds=given.rounds, tell=tell))
+    if "product" in parts:
+        found = product.run(full=given.full, settled_seconds=given.settled, largest=given.largest, tell=tell)
+        save(RESULTS / "product.json", found)
+    if "ready" in parts:
+        save(RESULTS / "ready.json", ready.run(given.kubeconfig, rounds=given.rounds, tell=tell))
+    if "up" in parts:
+        save(RESULTS / f"up-{'cold' if given.cold else 'warm'}.json", up.run(cold=given.cold, tell=tell))
+    if "report" in parts:
+        report.write(RESULTS, ROOT / "docs" / "performance.md")
+
+
+if __name__ == "__main__":
+    main()
