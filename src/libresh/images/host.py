@@ -65,7 +65,7 @@ def debian_sources(suite: str) -> list[str]:
     if missing := sorted({"debian", "debian-security"} - found.keys()):
         raise LibreshError(
             "no-debian-mirror",
-            f"The machine's package sources name no mirror of {' and '.join(missing)}; images are made of Debian's packages",
+            f"The machine's package sources name no mirror of {' and '.join(missing)}, of which images are made",
             "add Debian's own lines for both to /etc/apt/sources.list.d",
         )
     mirror, security = found["debian"], found["debian-security"]
