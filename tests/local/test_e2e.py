@@ -3,6 +3,7 @@
 The tests share one cluster of three nodes. Each finds it running, and may be run alone; the last one ends it.
 """
 
+import dataclasses
 import json
 import os
 import random
@@ -277,6 +278,40 @@ def test_a_taken_port_is_refused_by_name(probes: Cluster) -> None:
             cluster.up(WISH)
     assert caught.value.reference == "ports-taken"
     cluster.up(WISH)
+
+
+def test_a_daemon_that_cannot_run_is_named_with_its_log(probes: Cluster) -> None:
+    cluster.down(NAME)
+    data = probes.folder / "etcd"
+    data.rename(probes.folder / "aside")
+    data.write_text("no folder")
+    try:
+        began = time.monotonic()
+        with pytest.raises(LibreshError, match="etcd ended 4 times") as caught:
+            cluster.up(WISH)
+        assert time.monotonic() - began < cluster.API_PATIENCE / 2
+        assert str(probes.logs / "etcd.log") in caught.value.hint
+        assert "not a directory" in (probes.logs / "etcd.log").read_text()
+    finally:
+        cluster.down(NAME)
+        data.unlink()
+        (probes.folder / "aside").rename(data)
+
+
+def test_the_edge_moves_to_another_address_without_touching_anything_else(probes: Cluster) -> None:
+    def restarts() -> dict[str, int]:
+        return {name: each["pid"] for name, each in keeper.read_state(probes.keeper_config)["services"].items()}
+
+    before = restarts()
+    authority = probes.folder / "ca" / "root.crt"
+    moved = cluster.up(dataclasses.replace(WISH, listen="127.0.0.77"))
+    assert https_get("127.0.0.77", "probe.localhost", authority)[0] in (200, 404)
+    with pytest.raises(ConnectionRefusedError):
+        https_get(str(probes.edge_address), "probe.localhost", authority)
+    assert cluster.up(WISH) == moved
+    cluster.up(dataclasses.replace(WISH, listen=""))
+    until(lambda: https_get(str(probes.edge_address), "probe.localhost", authority)[0] == 200, "the edge to be back")
+    assert {name for name, pid in restarts().items() if pid != before[name]} == {"cluster"}
 
 
 def test_the_command_line(probes: Cluster) -> None:

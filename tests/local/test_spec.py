@@ -56,6 +56,26 @@ def test_suffixes_that_are_refused(suffix: str) -> None:
         spec.check_suffix(suffix)
 
 
+@pytest.mark.parametrize(
+    ("slot", "listen", "here", "everywhere"),
+    [
+        (0, "", "127.0.0.1", ["127.0.0.1", "10.99.0.254"]),
+        (2, "", "127.99.2.1", ["127.99.2.1", "10.99.2.254"]),
+        (0, "192.0.2.7", "192.0.2.7", ["192.0.2.7", "10.99.0.254"]),
+        (0, "0.0.0.0", "127.0.0.1", ["0.0.0.0"]),
+    ],
+)
+def test_where_the_edge_listens(slot: int, listen: str, here: str, everywhere: list[str]) -> None:
+    cluster = replace(CLUSTER, slot=slot, listen=spec.check_listen(listen))
+    assert str(cluster.edge_address) == here
+    assert [str(address) for address in cluster.edge_listens] == everywhere
+
+
+def test_what_is_no_address_is_not_listened_at() -> None:
+    with pytest.raises(LibreshError, match="no IPv4 address"):
+        spec.check_listen("example.org")
+
+
 def routes(*texts: str) -> tuple[IPv4Network, ...]:
     return tuple(IPv4Network(text) for text in texts)
 

@@ -47,7 +47,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_litter(tmp_path: Path, mon
 
 
 def test_a_cluster_survives_being_saved(root: Path) -> None:
-    cluster = Cluster("test", 3, root, nodes=2, suffix="example.org", unsafe_etcd=True)
+    cluster = Cluster("test", 3, root, nodes=2, suffix="example.org", unsafe_etcd=True, listen="0.0.0.0")
     state.save(cluster)
     assert state.load("test") == cluster
     assert state.load_all() == (cluster,)

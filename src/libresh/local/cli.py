@@ -26,10 +26,13 @@ def local() -> None:
 @name_option
 @click.option("--nodes", type=int, help="How many nodes; a cluster can grow, not shrink.")
 @click.option("--suffix", help="What host names served by the cluster end in (default: localhost).")
+@click.option(
+    "--listen", help="Where the edge listens: an address of this machine, 0.0.0.0 for all (default: loopback)."
+)
 @click.option("--fast-unsafe-etcd", is_flag=True, default=None, help="For tests: a power cut may lose all.")
-def up(name: str, nodes: int | None, suffix: str | None, fast_unsafe_etcd: bool | None) -> None:
+def up(name: str, nodes: int | None, suffix: str | None, listen: str | None, fast_unsafe_etcd: bool | None) -> None:
     """Start a cluster, or make it if there is none."""
-    made = verbs.up(verbs.Wish(name, nodes, suffix, fast_unsafe_etcd), Progress())
+    made = verbs.up(verbs.Wish(name, nodes, suffix, fast_unsafe_etcd, listen), Progress())
     click.echo(f"export KUBECONFIG={made.kubeconfig}")
 
 

@@ -42,6 +42,7 @@ NODE_WRAPPER = ("unshare", "--fork", "--pid", "--mount", "--uts", "--ipc", "--mo
 API_PATIENCE = 120
 NODE_PATIENCE = 180
 STOP_PATIENCE = 90
+ENOUGH_RESTARTS = 4
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Wish:
     nodes: int | None = None
     suffix: str | None = None
     unsafe_etcd: bool | None = None
+    listen: str | None = None
 
 
 def up(wish: Wish, progress: Progress | None = None) -> Cluster:
@@ -96,6 +98,7 @@ def settle(wish: Wish) -> Cluster:
             nodes=nodes,
             suffix=spec.check_suffix(wish.suffix or existing.suffix),
             unsafe_etcd=existing.unsafe_etcd if wish.unsafe_etcd is None else wish.unsafe_etcd,
+            listen=existing.listen if wish.listen is None else spec.check_listen(wish.listen),
         )
         preflight.check_ranges(cluster)
         cluster.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -128,7 +131,8 @@ def start_control(cluster: Cluster, programs: control.Programs) -> None:
     elif changed:
         keeper.reload(running, cluster.keeper_config)
     api = API(cluster)
-    wait_for(api.is_ready, API_PATIENCE, f"the API server at {cluster.server}", cluster.logs / "kube-apiserver.log")
+    what, log = f"the API server at {cluster.server}", cluster.logs / "kube-apiserver.log"
+    wait_for(api.is_ready, API_PATIENCE, what, log, cluster.keeper_config)
     authority = (cluster.pki / "ca.crt").read_bytes()
     for built in addons.build_all(cluster, authority=authority):
         api.apply(built)
@@ -151,7 +155,8 @@ def start_nodes(cluster: Cluster, programs: control.Programs, members: Sequence[
         # What the API server remembers of an earlier life does not count.
         since = began if member in stopped else None
         log = cluster.logs / f"{member.name}-kubelet.log"
-        wait_for(partial(is_up, api, member, since), NODE_PATIENCE, f"{member.name} to be ready", log)
+        ready = partial(is_up, api, member, since)
+        wait_for(ready, NODE_PATIENCE, f"{member.name} to be ready", log, member.keeper_config)
 
 
 def is_up(api: API, member: Node, since: datetime | None) -> bool:
@@ -170,7 +175,7 @@ def start_node(member: Node, programs: control.Programs) -> None:
     elif changed:
         keeper.reload(running, config)
     log = member.cluster.logs / f"{member.name}-containerd.log"
-    wait_for(lambda: loading.is_reachable(member, programs.node), 60, f"containerd of {member.name}", log)
+    wait_for(lambda: loading.is_reachable(member, programs.node), 60, f"containerd of {member.name}", log, config)
     loading.load_into(member, pause.write_archive(programs.node / "pause", member.folder / "pause.tar"), programs.node)
 
 
@@ -194,7 +199,8 @@ def wait_for_ports(cluster: Cluster) -> None:
     """The name server and the edge, last: they start beside the nodes."""
     for port, service in ((53, "coredns"), (443, "cluster")):
         address = (str(cluster.address), port)
-        wait_for(partial(answers, address), 60, f"{service} at port {port}", cluster.logs / f"{service}.log")
+        log = cluster.logs / f"{service}.log"
+        wait_for(partial(answers, address), 60, f"{service} at port {port}", log, cluster.keeper_config)
 
 
 def answers(address: tuple[str, int]) -> bool:
@@ -205,19 +211,24 @@ def answers(address: tuple[str, int]) -> bool:
         return False
 
 
-def wait_for(met: Callable[[], bool], patience: float, what: str, log: Path) -> None:
-    """Look until it is so. That the API server does not answer just now counts as not yet."""
+def wait_for(met: Callable[[], bool], patience: float, what: str, log: Path, config: Path) -> None:
+    """Look until it is so, or until a daemon of that keeper has ended too often for it to become so."""
+    before = keeper.count_restarts(config)
 
     def is_met() -> bool:
         try:
             return met()
         except Unavailable:
-            return False
+            return False  # the API server does not answer just now
 
     deadline = time.monotonic() + patience
     while not is_met():
         if time.monotonic() > deadline:
             raise LibreshError("not-ready", f"waited {patience:.0f} s for {what}, in vain", f"read {log}")
+        for name, restarts in keeper.count_restarts(config).items():
+            if restarts - before.get(name, 0) >= ENOUGH_RESTARTS:
+                told = f"{name} ended {restarts - before.get(name, 0)} times while we waited for {what}"
+                raise LibreshError("daemon-keeps-ending", told, f"read {keeper.log_of(config, name)}")
         time.sleep(0.1)
 
 

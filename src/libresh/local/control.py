@@ -83,7 +83,7 @@ def build_config(cluster: Cluster, programs: Programs, cgroups: tuple[str, ...] 
 def list_ports(cluster: Cluster) -> tuple[tuple[str, int], ...]:
     """Every address and TCP port the control plane listens at."""
     own, inner = str(cluster.address), str(cluster.loopback)
-    edge = [(address, port) for address in (own, str(cluster.edge_address)) for port in (80, 443)]
+    edge = [(address, port) for address in map(str, cluster.edge_listens) for port in (80, 443)]
     own_ports = [(own, port) for port in (API_PORT, METRICS_PORT, 53)]
     return (*own_ports, *((inner, port) for port in (ETCD_PORT, 2380, 10257, 10259)), *edge)
 
@@ -232,14 +232,13 @@ def _metrics_server(cluster: Cluster, programs: Path) -> keeper.Service:
 
 
 def _edge_and_volumes(cluster: Cluster, programs: Path) -> keeper.Service:
-    addresses = dict.fromkeys((str(cluster.edge_address), str(cluster.address)))
     argv = [
         str(programs / "cluster"),
         "run",
         f"--kubeconfig={cluster.control / 'admin.kubeconfig'}",
         f"--state={cluster.folder}",
-        *(f"--https={address}:443" for address in addresses),
-        *(f"--http={address}:80" for address in addresses),
+        *(f"--https={address}:443" for address in cluster.edge_listens),
+        *(f"--http={address}:80" for address in cluster.edge_listens),
         f"--suffix={cluster.suffix}",
         f"--status-ip={cluster.address}",
     ]

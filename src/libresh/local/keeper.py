@@ -215,6 +215,16 @@ def program_of(config: Path, service: str) -> Path | None:
     return next((Path(each["argv"][0]) for each in services if each["name"] == service), None)
 
 
+def log_of(config: Path, service: str) -> str:
+    services = json.loads(config.read_text())["services"]
+    return next((str(each["log"]) for each in services if each["name"] == service), "")
+
+
+def count_restarts(config: Path) -> dict[str, int]:
+    """How often each service had to be started again so far."""
+    return {name: told["restarts"] for name, told in read_state(config).get("services", {}).items()}
+
+
 def read_state(config: Path) -> dict[str, Any]:
     """What a keeper last wrote about its services; empty when it never did."""
     try:

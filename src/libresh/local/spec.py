@@ -38,6 +38,7 @@ class Cluster:
     nodes: int = 1
     suffix: str = DEFAULT_SUFFIX
     unsafe_etcd: bool = False
+    listen: str = ""  # where the edge listens beside the bridge; empty: a loopback address
 
     @property
     def mark(self) -> str:
@@ -72,8 +73,17 @@ class Cluster:
 
     @property
     def edge_address(self) -> IPv4Address:
-        """Where browsers of this machine find the edge: names under localhost mean 127.0.0.1."""
+        """Where this machine itself finds the edge: names under localhost mean 127.0.0.1."""
+        if self.listen and not IPv4Address(self.listen).is_unspecified:
+            return IPv4Address(self.listen)
         return IPv4Address("127.0.0.1") if self.slot == 0 else self.loopback
+
+    @property
+    def edge_listens(self) -> tuple[IPv4Address, ...]:
+        """Every address the edge listens at: the person's wish and, for pods, the bridge."""
+        if self.listen and IPv4Address(self.listen).is_unspecified:
+            return (IPv4Address(self.listen),)
+        return (self.edge_address, self.address)
 
     @property
     def api_service(self) -> IPv4Address:
@@ -181,6 +191,17 @@ def check_suffix(suffix: str) -> str:
             "cluster-suffix", f"{suffix!r} cannot end host names", "use a DNS name, for example 'apps.example.org'"
         )
     return suffix
+
+
+def check_listen(address: str) -> str:
+    try:
+        return str(IPv4Address(address)) if address else ""
+    except ValueError:
+        raise LibreshError(
+            "cluster-listen",
+            f"{address!r} is no IPv4 address the edge could listen at",
+            "use an address of this machine, or 0.0.0.0 for all of them",
+        ) from None
 
 
 def check_nodes(nodes: int) -> int:

@@ -52,6 +52,7 @@ def save(cluster: Cluster) -> None:
         "nodes": cluster.nodes,
         "suffix": cluster.suffix,
         "unsafeEtcd": cluster.unsafe_etcd,
+        "listen": cluster.listen,
     }
     write_json(cluster.folder / "cluster.json", kept)
 
@@ -68,6 +69,7 @@ def load(name: str) -> Cluster | None:
             nodes=int(kept["nodes"]),
             suffix=str(kept["suffix"]),
             unsafe_etcd=bool(kept.get("unsafeEtcd")),
+            listen=str(kept.get("listen", "")),
         )
     except FileNotFoundError:
         return None
