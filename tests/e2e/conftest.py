@@ -41,6 +41,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 TOLD = pytest.StashKey[list[str]]()
+HOPELESS = pytest.StashKey[bool]()
 
 
 @pytest.fixture
@@ -58,9 +59,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[World]:
-    """A cluster of one node with the operator."""
+def world(request: pytest.FixtureRequest) -> Iterator[World]:
+    """A cluster of one node with the operator. If it cannot be had that is told once, not tried for every story."""
+    if request.config.stash.get(HOPELESS, False):
+        pytest.fail("the cluster could not be brought up: see the first story's error", pytrace=False)
+    request.config.stash[HOPELESS] = True
     with clusters.made() as found:
+        request.config.stash[HOPELESS] = False
         yield found
 
 
