@@ -27,6 +27,7 @@ TOOLS = {
     "unshare": "util-linux",
     "losetup": "mount",
     "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
     "gcc": "gcc",
     "pkg-config": "pkg-config",
     "modprobe": "kmod",

@@ -61,7 +61,7 @@ func (k *Keeper) reload() {
 		fmt.Fprintln(os.Stderr, "keeper: keeping the old configuration:", err)
 		return
 	}
-	k.config = config
+	k.config, k.rotated = config, time.Time{} // log sizes are looked at anew
 	old := map[string]*unit{}
 	for _, each := range k.units {
 		old[each.Name] = each
