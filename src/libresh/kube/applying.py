@@ -16,6 +16,7 @@ from libresh.kube.errors import NotFound, NotOurs, Pending
 from libresh.kube.minting import Minter
 from libresh.kube.objects import CANONICAL, ENCODER, META, Entry, controller_of, is_managed
 from libresh.kube.reader import PassReader
+from libresh.kube.strangers import Strangers
 from libresh.plan import naming
 from libresh.plan.actions import Action, Apply, Delete, Mint, Object, Ref, Release
 
@@ -60,6 +61,7 @@ class Performer:
         self.cluster = cluster
         self.client = cluster.client
         self.minter = Minter(cluster)
+        self.strangers = Strangers(cluster.client)
         self._tolerated: dict[Key, str] = {}
 
     async def perform(self, action: Action, owner: Owner) -> bool:
@@ -155,9 +157,8 @@ class Performer:
         cache = self.cluster.cache(ref.kind)
         if not cache.selector and cache.synced:
             return
-        body = await self.client.read(ref.kind, ref.name, ref.namespace, metadata=True)
-        if body is not None:
-            entry = cache.shape.entry(body)
+        entry = await self.strangers.find(ref.kind, ref.namespace, ref.name)
+        if entry is not None:
             check_ours(entry.meta, ref, owner)
 
     # --- delete ----------------------------------------------------------------------------------------------

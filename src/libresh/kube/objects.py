@@ -119,7 +119,15 @@ class Shape:
 
     def entry(self, body: bytes | msgspec.Raw) -> Entry:
         """The entry of one object."""
-        return self._from_plain(PLAIN.decode(body)) if self.plain else self._from_any(ANY.decode(body))
+        try:
+            return self._from_plain(PLAIN.decode(body)) if self.plain else self._from_any(ANY.decode(body))
+        except msgspec.ValidationError:
+            # The API server may answer with `"labels":null` when an apply took away what it once put there.
+            whole = msgspec.json.decode(body)
+            metadata = {key: value for key, value in whole["metadata"].items() if value is not None}
+            if metadata.keys() == whole["metadata"].keys():
+                raise
+            return self.entry(ENCODER.encode({**whole, "metadata": metadata}))
 
     def _from_plain(self, item: Plain) -> Entry:
         meta = item.metadata
