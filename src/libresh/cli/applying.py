@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -48,6 +48,11 @@ async def apply(client: Client, obj: Object, *, force: bool = False) -> Object:
         secret=kind == "Secret",
     )
     return OBJECT.decode(body)
+
+
+async def apply_all(client: Client, objects: Sequence[Object]) -> None:
+    """Apply what does not stand on one another, at once; where somebody else set a field, ours holds."""
+    await asyncio.gather(*(apply(client, obj, force=True) for obj in objects))
 
 
 async def wait_until(look: Callable[[], Awaitable[str]], patience: float, what: str, hint: str) -> None:

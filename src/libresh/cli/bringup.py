@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,10 +183,16 @@ def install_kinds(result: Result, show: Show) -> None:
 
 
 def load_images(result: Result, show: Show) -> None:
-    """Every image into every node, the operator's first."""
-    for name, image in sorted(result.built.items(), key=lambda item: item[0] != "libresh"):
+    """Every image into every node, two at a time, the operator's first."""
+
+    def load(name: str, archive: Path) -> None:
         with show.step(name):
-            cluster.load(result.cluster.name, image.archive)
+            cluster.load(result.cluster.name, archive)
+
+    ordered = sorted(result.built.items(), key=lambda item: item[0] != "libresh")
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for done in [pool.submit(load, name, image.archive) for name, image in ordered]:
+            done.result()
 
 
 def start_operator(result: Result, show: Show) -> None:

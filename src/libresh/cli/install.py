@@ -128,14 +128,12 @@ async def install_definitions(client: Client, installation: Installation, say: S
     """Namespace, kinds and policies; returns when the API server serves the kinds."""
     crds = manifests.build_crds()
     say(f"namespace {installation.namespace}, {len(crds)} kinds")
-    for obj in (operator.build_namespace(installation), *crds):
-        await applying.apply(client, obj, force=True)
+    await applying.apply_all(client, [operator.build_namespace(installation), *crds])
     names = [str(crd["metadata"]["name"]) for crd in crds]
     await applying.wait_until(
         lambda: applying.established(client, names), CRD_PATIENCE, "The kinds are not served", "kubectl describe crd"
     )
-    for policy in manifests.build_policies():
-        await applying.apply(client, policy, force=True)
+    await applying.apply_all(client, manifests.build_policies())
 
 
 async def install_classes(client: Client) -> list[str]:
@@ -154,8 +152,8 @@ async def install_classes(client: Client) -> list[str]:
 async def install_operator(client: Client, installation: Installation, say: Say) -> None:
     """Rights and workload."""
     say(f"operator {installation.operator_image}")
-    for obj in (*manifests.build_rbac(installation), *operator.build_workload(installation)):
-        await applying.apply(client, obj, force=True)
+    await applying.apply_all(client, manifests.build_rbac(installation))
+    await applying.apply_all(client, operator.build_workload(installation))
     if installation.replicas < 2:
         await client.delete("PodDisruptionBudget", operator.NAME, installation.namespace)
 
