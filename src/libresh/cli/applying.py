@@ -78,7 +78,7 @@ async def established(client: Client, names: list[str]) -> str:
     waiting = []
     for name in names:
         found = await client.get("CustomResourceDefinition", name)
-        conditions = {c["type"]: c["status"] for c in status_of(found).get("conditions", ())}
+        conditions = {c["type"]: c["status"] for c in status_of(found).get("conditions") or ()}
         if conditions.get("NamesAccepted") == "False":
             raise LibreshError(
                 "kind-taken",
