@@ -369,14 +369,20 @@ def build_network_policy(
     ingress: Sequence[Mapping[str, Any]] | None = None,
     egress: Sequence[Mapping[str, Any]] | None = None,
 ) -> Object:
-    """A NetworkPolicy. A direction that is None is not restricted, an empty one is closed."""
+    """A NetworkPolicy. A direction that is None is not restricted, an empty one is closed.
+
+    An empty list is left out: the type alone closes the direction, and the API server would store an empty list anew at
+    every apply.
+    """
     spec: Object = {"podSelector": {"matchLabels": dict(selector)}, "policyTypes": []}
     if ingress is not None:
         spec["policyTypes"].append("Ingress")
-        spec["ingress"] = [dict(rule) for rule in ingress]
+        if ingress:
+            spec["ingress"] = [dict(rule) for rule in ingress]
     if egress is not None:
         spec["policyTypes"].append("Egress")
-        spec["egress"] = [dict(rule) for rule in egress]
+        if egress:
+            spec["egress"] = [dict(rule) for rule in egress]
     return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
 
 
