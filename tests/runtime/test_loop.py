@@ -174,6 +174,16 @@ async def test_the_finaliser_comes_before_the_first_effect_and_goes_last() -> No
         assert (await b.once()).end is End.GONE
 
 
+async def test_a_finaliser_nobody_asks_for_any_more_does_not_hold() -> None:
+    async with bench(ToyReconciler(judge=wishing(lambda o: Apply(box(o))), finalizer=True)) as b:
+        await b.settled()
+        b.api.delete("Toy", "one", "play")
+        assert b.api.get("Toy", "one", "play") is not None
+        b.reconciler.finalizer = False
+        await b.once()
+        assert b.api.get("Toy", "one", "play") is None
+
+
 async def test_a_suspended_object_is_left_alone() -> None:
     async with bench(ToyReconciler(judge=wishing(lambda o: Apply(box(o))))) as b:
         await b.settled()

@@ -210,6 +210,7 @@ async def test_health_and_metrics_say_what_is(client: Client) -> None:
         assert 'controller_runtime_reconcile_total{controller="Toy",result="success"}' in text
         assert 'workqueue_depth{name="Toy",controller="Toy"} 0' in text
         assert 'rest_client_requests_total{code="200",method="PATCH"}' in text
+        assert 'libresh_resources{kind="Toy",ready="True"} 1' in text
         assert 'leader_election_master_status{name="libresh-operator"} 1' in text
 
 

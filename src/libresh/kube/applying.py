@@ -215,8 +215,12 @@ class Performer:
         return await self._finalize(key, hold=True)
 
     async def release(self, owner: Owner) -> bool:
-        """Takes our finaliser away."""
+        """Takes our finaliser away, as a reconciler decided."""
         return await self._finalize(owner.key, hold=False)
+
+    async def drop_finalizer(self, key: Key) -> bool:
+        """Takes our finaliser away where no reconciler asks for it any more."""
+        return await self._finalize(key, hold=False)
 
     async def _finalize(self, key: Key, *, hold: bool) -> bool:
         kind, namespace, name = key

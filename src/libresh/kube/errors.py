@@ -51,7 +51,7 @@ class Refused(LibreshError):
         self.fields = fields
 
 
-class Unauthorized(Refused):
+class Unauthorized(Unavailable):
     """The API server does not know us."""
 
 
@@ -129,7 +129,7 @@ def error_from(code: int, body: bytes, what: str, *, secret: bool = False) -> Li
         case 410:
             return Expired("expired", message)
         case 401:
-            return Unauthorized(message, code=code, hint="check the credentials of this client")
+            return Unauthorized("unauthorized", message, "check the credentials of this client")
         case 408 | 429 | 500 | 502 | 503 | 504:
             return Unavailable("api-unavailable", message)
     return Refused(message, code=code, fields=fields)

@@ -11,6 +11,7 @@ any other exception         a bug: InternalError, the traceback in the log, look
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -105,6 +106,9 @@ class Loop:
         self.writes = frozenset(watched.kind for watched in watches if watched.writes)
         self.pruned = tuple(sorted(self.writes))
         self.time = self.metrics.time.at(self.kind)
+        self.readiness: dict[Key, str] = {}
+        """The status of Ready of every object, as last reported."""
+        self.metrics.collectors.append(self._collect)
         self._refused_status: dict[Key, tuple[Any, int]] = {}
 
     async def once(self, key: Key | Ref, failures: int = 0) -> Result:
@@ -115,10 +119,14 @@ class Loop:
         if entry is None:
             self.cluster.forget(key)
             self._refused_status.pop(key, None)
+            self.readiness.pop(key, None)
             return Result(End.GONE)
         meta = entry.meta
         if meta.deletion_timestamp is not None and naming.FINALIZER not in meta.finalizers:
             return Result(End.GONE)  # others hold it, or it is on its way out: it is not ours to act on any more
+        if meta.deletion_timestamp is not None and not self.reconciler.finalizer:
+            await self.performer.drop_finalizer(key)  # set by a version of us that had something to do here
+            return Result(End.GONE, wrote=1)
         reader = PassReader(self.cluster, key, meta.uid, self.allowed)
         owner = Owner(key, meta.uid, reader, self.writes)
         run = Pass(key, entry, reader, owner)
@@ -237,6 +245,8 @@ class Loop:
         wanted, merged = status.build_status(
             stored.fields if fields is None else fields, extras, stored, generation=meta.generation, now=now
         )
+        ready = conditions.find(merged, conditions.READY)
+        self.readiness[run.key] = ready.status if ready is not None else "Unknown"
         if wanted == stored.fields:
             return
         wanted = status.without_nothing(wanted)
@@ -268,6 +278,11 @@ class Loop:
                 self.recorder.record(run.obj, told, now)
                 for condition in told:
                     log.info("%s is %s: %s: %s", condition.type, condition.status, condition.reason, condition.message)
+
+    def _collect(self) -> None:
+        counts = Counter(self.readiness.values())
+        for word in ("True", "False", "Unknown"):
+            self.metrics.ready.set(counts[word], self.kind, word)
 
     def _log(self, run: Pass, result: Result, duration: float) -> None:
         fields: dict[str, Any] = {"result": result.end.value, "writes": result.wrote, "ms": round(duration * 1000, 2)}

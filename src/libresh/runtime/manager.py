@@ -72,10 +72,7 @@ class Manager:
         self.cluster.defer = self._defer
         self.performer = Performer(self.cluster)
         self.recorder = Recorder(client, self.identity)
-        self.loops = {
-            reconciler.type.KIND.kind: Loop(self.cluster, reconciler, self.performer, self.recorder, self.metrics)
-            for reconciler in reconcilers
-        }
+        self.loops = {loop.kind: loop for loop in map(self._loop_of, reconcilers)}
         self.controllers = {kind: Controller(loop, self.metrics, workers=workers) for kind, loop in self.loops.items()}
         self.leader: Leader | None = None
         if leader_election:
@@ -88,6 +85,9 @@ class Manager:
         self.metrics.collectors.append(self._collect)
         self._stop = asyncio.Event()
         self._recording: asyncio.Task[None] | None = None
+
+    def _loop_of(self, reconciler: Reconciler[Any]) -> Loop:
+        return Loop(self.cluster, reconciler, self.performer, self.recorder, self.metrics)
 
     def _wake(self, key: Key, own: bool) -> None:
         controller = self.controllers.get(key[0])

@@ -140,7 +140,9 @@ class Metrics:
         self.cached = Gauge("libresh_cache_objects", "Objects kept.", ("kind",))
         self.watch_age = Gauge("libresh_watch_age_seconds", "Seconds since a watch last spoke.", ("kind",))
         self.lists = Gauge("libresh_lists", "How often a kind was listed from the start.", ("kind",))
-        self.ready = Gauge("libresh_resources", "Objects by kind and readiness.", ("kind", "ready"))
+        self.ready = Gauge(
+            "libresh_resources", "Objects by kind and the status of their condition Ready.", ("kind", "ready")
+        )
         self.cpu = Counter("process_cpu_seconds_total", "CPU time used.")
         self.memory = Gauge("process_resident_memory_bytes", "Memory in use.")
         self.files = Gauge("process_open_fds", "Open files.")
