@@ -1,8 +1,8 @@
 """Measures libre.sh beside its baselines: python -m bench [--full] [small] [product] [ready] [up] [report]
 
-Without names: small, product and report (under ten minutes on two cores; with --full half an hour and more). `ready`
-needs a running local cluster with the operator in it; `up` makes and purges a cluster named bench (--cold: builds all
-anew). Results go to bench/results/*.json; `report` writes their tables into docs/performance.md.
+Without names: small, product and report (under ten minutes on two cores; with --full half an hour and more). `up` and
+`ready` make and purge a local cluster named bench (as root; --cold: with nothing built yet); `ready` can use another
+one, with the operator in it. Results go to bench/results/*.json, their tables into docs/performance.md.
 """
 
 import argparse
@@ -42,10 +42,13 @@ def main() -> None:
     if "product" in parts:
         found = product.run(full=given.full, settled_seconds=given.settled, largest=given.largest, tell=tell)
         save(RESULTS / "product.json", found)
-    if "ready" in parts:
+    if given.kubeconfig and "ready" in parts:
         save(RESULTS / "ready.json", ready.run(given.kubeconfig, rounds=given.rounds, tell=tell))
-    if "up" in parts:
-        save(RESULTS / f"up-{'cold' if given.cold else 'warm'}.json", up.run(cold=given.cold, tell=tell))
+    elif "up" in parts or "ready" in parts:
+        with up.cluster(cold=given.cold, tell=tell) as made:
+            save(RESULTS / f"up-{'cold' if given.cold else 'warm'}.json", made.result)
+            if "ready" in parts:
+                save(RESULTS / "ready.json", ready.run(made.kubeconfig, rounds=given.rounds, tell=tell))
     if "report" in parts:
         report.write(RESULTS, ROOT / "docs" / "performance.md")
 

@@ -2,46 +2,56 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.contenders import describe_machine
 from libresh.local import state
 
+NAME = "bench"
 BUILDING = 3 * 3600
 
 
-def run(*, cold: bool = False, tell: Callable[[str], None] = print) -> dict[str, Any]:
-    """Two runs of `libresh up`: the first makes the cluster, the second finds it. The steps are those it records."""
-    found: dict[str, Any] = {"machine": describe_machine()}
+@dataclass(frozen=True)
+class Made:
+    """A cluster with the operator and a Matrix, and how long that took."""
+
+    kubeconfig: Path
+    result: dict[str, Any]
+
+
+@contextmanager
+def cluster(*, cold: bool = False, tell: Callable[[str], None] = print) -> Iterator[Made]:
+    """Runs `libresh up` twice: the first makes a cluster, the second finds it. The steps are those it records."""
     with tempfile.TemporaryDirectory(prefix="bench-up-") as folder:
         env = cold_environment(Path(folder)) if cold else dict(os.environ)
         try:
-            first = "cold_s" if cold else "built_s"
-            found[first] = up(env)
-            found["steps"] = json.loads((state.root() / "timings.json").read_text())
-            found["again_s"] = up(env)
-            tell(f"up: {found}")
+            machine, first = describe_machine(), up(env)
+            steps = json.loads((state.root() / "timings.json").read_text())
+            result = {"machine": machine, "cold_s" if cold else "built_s": first, "steps": steps, "again_s": up(env)}
+            tell(f"up: {result}")
+            found = state.load(NAME)
+            assert found is not None
+            yield Made(found.kubeconfig, result)
         finally:
-            libresh(env, "purge", "--name", "bench", "--yes")
-    return found
+            libresh(env, "purge", "--name", NAME, "--yes")
 
 
 def cold_environment(folder: Path) -> dict[str, str]:
     """Nothing compiled, nothing built. What Go and pip have downloaded stays: the network is not what is measured."""
-    shutil.rmtree(folder / "go-build", ignore_errors=True)
     return {**os.environ, "GOCACHE": str(folder / "go-build"), "LIBRESH_CACHE": str(folder / "cache")}
 
 
 def up(env: dict[str, str]) -> float:
     begun = time.monotonic()
-    libresh(env, "up", "--name", "bench")
+    libresh(env, "up", "--name", NAME)
     return round(time.monotonic() - begun, 1)
 
 
