@@ -267,6 +267,20 @@ def test_wishes_that_are_refused(probes: Cluster, tmp_path: Path, monkeypatch: p
         cluster.down(NAME)
 
 
+def test_a_range_that_somebody_else_routes_is_refused(probes: Cluster) -> None:
+    inside = probes.pod_range[200 * 256]
+    network.run("ip", "link", "add", "e2e-local-vpn", "type", "bridge")
+    try:
+        network.run("ip", "addr", "add", f"{inside}/24", "dev", "e2e-local-vpn")
+        network.run("ip", "link", "set", "e2e-local-vpn", "up")
+        with pytest.raises(LibreshError, match=f"range {probes.pod_range} overlaps") as caught:
+            cluster.up(WISH)
+        assert caught.value.reference == "address-range-taken"
+    finally:
+        network.run("ip", "link", "del", "e2e-local-vpn")
+    cluster.up(WISH)
+
+
 def test_a_taken_port_is_refused_by_name(probes: Cluster) -> None:
     cluster.down(NAME)
     own_name = Path("/proc/self/comm").read_text().strip()
