@@ -1,5 +1,6 @@
 """`libresh install` on a real API server: accepted, repeatable, and the operator may do just what it declares."""
 
+import inspect
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from libresh.cli import install, manifests
 from libresh.cli.access import Target, connect
 from libresh.cli.manifests import Installation, discovery, operator
 from libresh.kube.client import Client
+from libresh.runtime import leader
 from support.apiserver import RealApi
 
 pytestmark = pytest.mark.apiserver
@@ -48,10 +50,13 @@ async def test_a_second_install_changes_nothing(target: Target) -> None:
         assert await versions(client) == before
 
 
-async def allowed(client: Client, verb: str, group: str, resource: str, namespace: str = "acme") -> bool:
+async def allowed(
+    client: Client, verb: str, group: str, resource: str, namespace: str = "acme", name: str = ""
+) -> bool:
     """Whether the operator's account may do something."""
-    name, _, sub = resource.partition("/")
-    attributes = {"verb": verb, "group": group, "resource": name, "subresource": sub, "namespace": namespace}
+    main, _, sub = resource.partition("/")
+    attributes = {"verb": verb, "group": group, "resource": main, "subresource": sub, "namespace": namespace}
+    attributes |= {"name": name} if name else {}
     user = f"system:serviceaccount:{INSTALLATION.namespace}:{operator.NAME}"
     review = {
         "apiVersion": "authorization.k8s.io/v1",
@@ -61,6 +66,11 @@ async def allowed(client: Client, verb: str, group: str, resource: str, namespac
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
     answer = await client.send("POST", path, body=json.dumps(review).encode(), content="application/json")
     return bool(json.loads(answer)["status"]["allowed"])
+
+
+def leader_name() -> str:
+    """What the runtime calls its lease unless told otherwise."""
+    return str(inspect.signature(leader.Leader).parameters["name"].default)
 
 
 async def test_the_operator_may_do_what_its_reconcilers_declare_and_no_more(target: Target) -> None:
@@ -75,7 +85,9 @@ async def test_the_operator_may_do_what_its_reconcilers_declare_and_no_more(targ
                     assert await allowed(client, "create", info.group, info.plural), watched.kind
             own = reconciler.type.KIND
             assert await allowed(client, "patch", own.group, f"{own.plural}/status"), own.kind
-        assert await allowed(client, "update", "coordination.k8s.io", "leases", INSTALLATION.namespace)
+        lease = ("coordination.k8s.io", "leases", INSTALLATION.namespace)
+        assert await allowed(client, "create", *lease)
+        assert await allowed(client, "update", *lease, leader_name())
         for verb, group, resource, namespace in FORBIDDEN:
             assert not await allowed(client, verb, group, resource, namespace), f"{verb} {resource}"
 
@@ -87,6 +99,7 @@ FORBIDDEN: list[tuple[str, str, str, str]] = [
     ("create", "", "namespaces", ""),
     ("delete", "", "namespaces", ""),
     ("update", "coordination.k8s.io", "leases", "acme"),
+    ("update", "coordination.k8s.io", "leases", INSTALLATION.namespace),
     ("create", "rbac.authorization.k8s.io", "clusterroles", ""),
     ("escalate", "rbac.authorization.k8s.io", "roles", "acme"),
     ("bind", "rbac.authorization.k8s.io", "roles", "acme"),

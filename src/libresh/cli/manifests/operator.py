@@ -14,7 +14,8 @@ from libresh.plan.actions import Object
 from libresh.ports import Reconciler
 
 NAME = "libresh-operator"
-LEASE_VERBS = ("get", "create", "update", "patch")
+LEASE = NAME
+"""What replicas agree on the leader by (libresh.runtime.leader)."""
 DIGEST_ANNOTATION = "libre.sh/image-digest"
 
 
@@ -66,9 +67,8 @@ def build_identity(installation: Installation, reconcilers: Iterable[Reconciler[
     metadata = {"name": NAME, "namespace": installation.namespace, "labels": labels()}
     subject = {"kind": "ServiceAccount", "name": NAME, "namespace": installation.namespace}
     group = "rbac.authorization.k8s.io"
-    leases = [
-        {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": list(LEASE_VERBS)},
-    ]
+    lease = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    leases = [{**lease, "verbs": ["create"]}, {**lease, "resourceNames": [LEASE], "verbs": ["get", "update"]}]
     return [
         objects.build_service_account(metadata),
         rbac.build_cluster_role(NAME, rights | extra, labels()),
