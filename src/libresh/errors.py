@@ -1,8 +1,8 @@
 """Errors that are meant for people: what went wrong, where, and the way out.
 
-    LibreshError
-    ├── Unavailable    the world is flaky: try again later
-    └── Conflict       what we decided on was stale: look again at once
+LibreshError
+├── Unavailable    the world is flaky: try again later
+└── Conflict       what we decided on was stale: look again at once
 """
 
 

@@ -1,8 +1,8 @@
 """The operator: what it consists of, and how it starts in a pod or on a person's own machine.
 
 Environment: LIBRESH_IMAGE_PREFIX, LIBRESH_DOMAIN, LIBRESH_CA_CONFIG_MAP (`namespace/name`), LIBRESH_LOG_LEVEL,
-LIBRESH_LOG_FORMAT (`json` or `text`), LIBRESH_METRICS_PORT, POD_NAMESPACE, POD_NAME. Without a pod around it, it uses the
-kubeconfig and stops cleanly on an interrupt.
+LIBRESH_LOG_FORMAT (`json` or `text`), LIBRESH_METRICS_PORT, POD_NAMESPACE, POD_NAME. Without a pod around it, it uses
+the kubeconfig and stops cleanly on an interrupt.
 """
 
 import asyncio

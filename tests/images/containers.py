@@ -42,9 +42,7 @@ class Running:
         self.processes.append(process)
         return process
 
-    def run(
-        self, command: Sequence[str], volumes: Sequence[str] = (), env: Mapping[str, str] | None = None
-    ) -> str:
+    def run(self, command: Sequence[str], volumes: Sequence[str] = (), env: Mapping[str, str] | None = None) -> str:
         process = self.start(command, volumes, env)
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output.decode(errors="replace")

@@ -246,8 +246,12 @@ def test_a_build_killed_half_way_leaves_no_mount_process_or_layer(tmp_path: Path
         seed(cache)
         victim = subprocess.Popen(
             [sys.executable, "-c", "import sys; from libresh.images.__main__ import main; main(['build', 'one'])"],
-            env=os.environ | {"LIBRESH_SOURCE": str(root), "LIBRESH_CACHE": str(cache.parent / cache.name),
-                              "PYTHONPATH": os.pathsep.join(sys.path)},
+            env=os.environ
+            | {
+                "LIBRESH_SOURCE": str(root),
+                "LIBRESH_CACHE": str(cache.parent / cache.name),
+                "PYTHONPATH": os.pathsep.join(sys.path),
+            },
         )
         half = wait_for(lambda: next(iter((cache / "images" / "work").glob("*/draft/tree/half")), None))
         assert half

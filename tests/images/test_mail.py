@@ -28,8 +28,15 @@ def account(name: str, password: str) -> str:
     return f"{name}: {{sha256}}salt1${hashlib.sha256(b'salt1' + password.encode()).hexdigest()}\n"
 
 
-def send(user: str, password: str, sender: str, to: str = "bob@example.org", subject: str = "hello",
-         port: int = SUBMISSION, trust: Path | None = None) -> None:
+def send(
+    user: str,
+    password: str,
+    sender: str,
+    to: str = "bob@example.org",
+    subject: str = "hello",
+    port: int = SUBMISSION,
+    trust: Path | None = None,
+) -> None:
     with smtplib.SMTP("127.0.0.1", port) as server:
         if trust:
             server.starttls(context=ssl.create_default_context(cafile=str(trust)))
@@ -160,8 +167,26 @@ def wait_for_line(output: Any, words: str) -> str:
 
 def make_certificate(folder: Path) -> tuple[str, str]:
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", "key", "-out", "cert"],
-        cwd=folder, check=True, capture_output=True,
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-keyout",
+            "key",
+            "-out",
+            "cert",
+        ],
+        cwd=folder,
+        check=True,
+        capture_output=True,
     )
     return (folder / "cert").read_text(), (folder / "key").read_text()

@@ -24,8 +24,11 @@ REDIRECT = "https://app.acme.test/callback"
 VOLUMES = ["/etc/canaille", "/etc/libresh/oidc", "/etc/libresh/clients", "/var/lib/canaille"]
 COMMAND = ["/usr/local/bin/libresh-oidc"]
 ENV = {
-    "PATH": "/opt/canaille/bin:/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/libresh",
-    "CANAILLE_CONFIG": "/etc/canaille/config.toml", "CANAILLE__DATABASE": "sql", "LIBRESH_BIND": "127.0.0.1:18480",
+    "PATH": "/opt/canaille/bin:/usr/local/bin:/usr/bin:/bin",
+    "PYTHONPATH": "/opt/libresh",
+    "CANAILLE_CONFIG": "/etc/canaille/config.toml",
+    "CANAILLE__DATABASE": "sql",
+    "LIBRESH_BIND": "127.0.0.1:18480",
     "CANAILLE_SQL__DATABASE_URI": "sqlite:////var/lib/canaille/canaille.sqlite",
 }
 USERS = [{"user_name": "alice", "password": "correct horse", "email": "alice@acme.test", "display_name": "Alice"}]
@@ -53,16 +56,26 @@ class Browser:
         cookies = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(secure_protocols=("http", "https")))
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies), NoRedirect)
 
-    def ask(self, path: str, method: str = "GET", headers: dict[str, str] | None = None,
-            form: dict[str, str] | None = None, document: Any = None) -> tuple[int, Any, str]:
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        headers: dict[str, str] | None = None,
+        form: dict[str, str] | None = None,
+        document: Any = None,
+    ) -> tuple[int, Any, str]:
         path = path.replace(f"https://{HOST}", "")
         data = urllib.parse.urlencode(form).encode() if form else None
         request = urllib.request.Request(BASE + path, method=method, data=data)
         if document is not None:
             request.data = json.dumps(document).encode()
             request.add_header("Content-Type", "application/json")
-        given = {"X-Forwarded-Host": HOST, "X-Forwarded-Proto": "https", "X-Forwarded-Port": "443",
-                 "Referer": f"https://{HOST}/"}
+        given = {
+            "X-Forwarded-Host": HOST,
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Port": "443",
+            "Referer": f"https://{HOST}/",
+        }
         for name, value in (given | (headers or {})).items():
             request.add_header(name, value)
         try:
@@ -92,17 +105,31 @@ class Inputs(html.parser.HTMLParser):
 
 
 def register(browser: Browser, token: str = TOKEN, **metadata: Any) -> tuple[int, Any]:
-    document = {"client_name": "App", "redirect_uris": [REDIRECT], "grant_types": ["authorization_code"],
-                "response_types": ["code"], "scope": "openid profile email",
-                "token_endpoint_auth_method": "client_secret_basic", **metadata}
+    document = {
+        "client_name": "App",
+        "redirect_uris": [REDIRECT],
+        "grant_types": ["authorization_code"],
+        "response_types": ["code"],
+        "scope": "openid profile email",
+        "token_endpoint_auth_method": "client_secret_basic",
+        **metadata,
+    }
     code, answer, _ = browser.ask("/oauth/register", "POST", {"Authorization": f"Bearer {token}"}, document=document)
     return code, answer
 
 
 def log_in(browser: Browser, client_id: str, password: str = "correct horse") -> str:
     """Go through the forms as a person would; the URL that the browser is finally sent to."""
-    query = urllib.parse.urlencode({"response_type": "code", "client_id": client_id, "redirect_uri": REDIRECT,
-                                    "scope": "openid profile email", "nonce": "n", "state": "s"})
+    query = urllib.parse.urlencode(
+        {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": REDIRECT,
+            "scope": "openid profile email",
+            "nonce": "n",
+            "state": "s",
+        }
+    )
     _, page, location = browser.ask(f"/oauth/authorize?{query}")
     for _ in range(8):
         while location.startswith((f"https://{HOST}", "/")):
@@ -162,8 +189,13 @@ def test_one_token_registers_many_clients_that_are_managed_apart(provider: Any) 
     path = one["registration_client_uri"]
     assert path.startswith(f"https://{HOST}/oauth/register/")
 
-    changed = {"client_id": one["client_id"], "client_secret": one["client_secret"], "client_name": "Renamed",
-               "redirect_uris": ["https://new.acme.test/cb"], "scope": "openid"}
+    changed = {
+        "client_id": one["client_id"],
+        "client_secret": one["client_secret"],
+        "client_name": "Renamed",
+        "redirect_uris": ["https://new.acme.test/cb"],
+        "scope": "openid",
+    }
     status, answer, _ = browser.ask(path, "PUT", own, document=changed)
     assert status == 200, answer
     assert (answer["client_name"], answer["redirect_uris"]) == ("Renamed", ["https://new.acme.test/cb"])
@@ -190,16 +222,31 @@ def test_a_restart_keeps_clients_users_and_keys(provider: Any) -> None:
 
 
 def test_users_are_made_by_command_too(provider: Any) -> None:
-    command = ["libresh-oidc", "create", "user", "--user-name", "bob",
-               "--emails", "bob@acme.test", "--family-name", "B"]
+    command = [
+        "libresh-oidc",
+        "create",
+        "user",
+        "--user-name",
+        "bob",
+        "--emails",
+        "bob@acme.test",
+        "--family-name",
+        "B",
+    ]
     assert '"bob"' in provider.run(command, VOLUMES, ENV)
 
 
 def test_declared_clients_are_known_and_go_when_no_longer_declared(provider: Any) -> None:
     _, own = register(Browser())
-    declared = {"client_id": "acme.wiki", "client_secret": "s3cret", "client_name": "Wiki", "redirect_uris": [REDIRECT],
-                "grant_types": ["authorization_code"], "response_types": ["code"],
-                "token_endpoint_auth_method": "client_secret_basic"}
+    declared = {
+        "client_id": "acme.wiki",
+        "client_secret": "s3cret",
+        "client_name": "Wiki",
+        "redirect_uris": [REDIRECT],
+        "grant_types": ["authorization_code"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "client_secret_basic",
+    }
     provider.volume("/etc/libresh/clients", {"acme.wiki.json": json.dumps(declared)})
     restart(provider)
     assert log_in(Browser(), "acme.wiki").startswith(REDIRECT)

@@ -16,7 +16,9 @@ DATA, SOCKETS, CREDENTIALS = "/var/lib/postgresql/data", "/var/run/postgresql", 
 PASSWORD = "p'w\\$ \"x"
 POSTGRES_ENV = {
     "PATH": "/opt/patroni/bin:/usr/lib/postgresql/17/bin:/usr/local/bin:/usr/bin:/bin",
-    "PGDATA": f"{DATA}/pgdata", "LIBRESH_EXTENSIONS": "pg_trgm,unaccent", "LIBRESH_PATIENCE": "60",
+    "PGDATA": f"{DATA}/pgdata",
+    "LIBRESH_EXTENSIONS": "pg_trgm,unaccent",
+    "LIBRESH_PATIENCE": "60",
 }
 POSTGRES_VOLUMES = [DATA, SOCKETS, CREDENTIALS]
 SERVE = (
@@ -31,8 +33,9 @@ def postgresql(container: Any) -> Running:
     running.volume(DATA).chmod(0o700)
     running.volume(CREDENTIALS, {"username": "matrix", "password": PASSWORD, "database": "matrix-db"})
     options = f"--locale=C.UTF-8 --encoding=UTF8 --username=postgres --pgdata={DATA}/pgdata"
-    running.run(["sh", "-c", f"initdb {options} --auth-local=trust --auth-host=scram-sha-256"], POSTGRES_VOLUMES,
-                POSTGRES_ENV)
+    running.run(
+        ["sh", "-c", f"initdb {options} --auth-local=trust --auth-host=scram-sha-256"], POSTGRES_VOLUMES, POSTGRES_ENV
+    )
     running.start(["sh", "-c", SERVE], POSTGRES_VOLUMES, POSTGRES_ENV)
     wait_for_port(18432)
     return running
@@ -59,8 +62,11 @@ def test_the_role_the_database_and_extensions_are_made_once(postgresql: Running)
     assert "created role matrix" in said
     assert "created extension unaccent" in said
     assert roles(postgresql) == ""
-    found = query(postgresql, "SELECT datcollate, datctype, pg_encoding_to_char(encoding) FROM pg_database"
-                              " WHERE datname = current_database()")
+    found = query(
+        postgresql,
+        "SELECT datcollate, datctype, pg_encoding_to_char(encoding) FROM pg_database"
+        " WHERE datname = current_database()",
+    )
     assert found == "[('C', 'C', 'UTF8')]"
     assert query(postgresql, "SELECT count(*) FROM pg_extension WHERE extname IN ('pg_trgm', 'unaccent')") == "[(2,)]"
 
@@ -103,20 +109,36 @@ def test_versitygw_keeps_objects_and_their_versions(container: Any) -> None:
     boto3 = pytest.importorskip("boto3")
     running = container("versitygw")
     data = "/var/lib/versitygw"
-    command = ["versitygw", "--port=127.0.0.1:17070", "--health=/health", "posix", f"--versioning-dir={data}/versions",
-               f"{data}/objects"]
+    command = [
+        "versitygw",
+        "--port=127.0.0.1:17070",
+        "--health=/health",
+        "posix",
+        f"--versioning-dir={data}/versions",
+        f"{data}/objects",
+    ]
     running.run(["mkdir", "-p", f"{data}/objects/media", f"{data}/versions"], [data])
     running.start(command, [data], {"ROOT_ACCESS_KEY": "key", "ROOT_SECRET_KEY": "s3cret-s3cret"})
     wait_for_port(17070)
-    s3 = boto3.client("s3", endpoint_url="http://127.0.0.1:17070", aws_access_key_id="key", region_name="us-east-1",
-                      aws_secret_access_key="s3cret-s3cret")
+    s3 = boto3.client(
+        "s3",
+        endpoint_url="http://127.0.0.1:17070",
+        aws_access_key_id="key",
+        region_name="us-east-1",
+        aws_secret_access_key="s3cret-s3cret",
+    )
     s3.put_bucket_versioning(Bucket="media", VersioningConfiguration={"Status": "Enabled"})
     first = s3.put_object(Bucket="media", Key="a/b", Body=b"one")["VersionId"]
     s3.put_object(Bucket="media", Key="a/b", Body=b"two")
     assert s3.get_object(Bucket="media", Key="a/b")["Body"].read() == b"two"
     assert s3.get_object(Bucket="media", Key="a/b", VersionId=first)["Body"].read() == b"one"
-    stranger = boto3.client("s3", endpoint_url="http://127.0.0.1:17070", aws_access_key_id="key",
-                            aws_secret_access_key="wrong-wrong-wrong", region_name="us-east-1")
+    stranger = boto3.client(
+        "s3",
+        endpoint_url="http://127.0.0.1:17070",
+        aws_access_key_id="key",
+        aws_secret_access_key="wrong-wrong-wrong",
+        region_name="us-east-1",
+    )
     with pytest.raises(Exception, match="SignatureDoesNotMatch"):
         stranger.get_object(Bucket="media", Key="a/b")
 

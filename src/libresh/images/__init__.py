@@ -1,6 +1,6 @@
 """Container images from recipes: Debian and language packages in, OCI archives out. No container engine needed.
 
-    images.build(["postgresql"], prefix="local.libre.sh")["postgresql"].archive   → ctr -n k8s.io images import …
+images.build(["postgresql"], prefix="local.libre.sh")["postgresql"].archive   → ctr -n k8s.io images import …
 """
 
 from libresh.images.builder import (

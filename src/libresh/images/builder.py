@@ -81,8 +81,11 @@ def write_archive(
     draft = path.with_name(path.name + ".part")
     oci.write_archive([(references[name], assembled[name]) for name in wanted], draft)
     publish(draft, path)
-    return {name: BuiltImage(references[name], image.digest, path, image.size) for name, image in assembled.items()
-            if name in references}
+    return {
+        name: BuiltImage(references[name], image.digest, path, image.size)
+        for name, image in assembled.items()
+        if name in references
+    }
 
 
 def reference(recipe: Recipe, prefix: str) -> str:
@@ -187,8 +190,14 @@ class _Builder:
         checked = _fingerprint(recipe.checks)
         if not record.exists() or checked not in record.read_text():
             self._check(recipe, made)
-            described = {"name": recipe.name, "version": recipe.version, "digest": image.digest,
-                         "size": image.size, "layers": list(wanted), "checked": checked}
+            described = {
+                "name": recipe.name,
+                "version": recipe.version,
+                "digest": image.digest,
+                "size": image.size,
+                "layers": list(wanted),
+                "checked": checked,
+            }
             self.store.write(record, described)
             self._report(recipe.name, "built", started)
         return image
@@ -289,4 +298,3 @@ class _Builder:
 
 def _fingerprint(checks: Sequence[Check]) -> str:
     return hashlib.sha256(repr(checks).encode()).hexdigest()[:16]
-

@@ -39,9 +39,7 @@ class Settings:
 def observe_settings(suite: str) -> Settings:
     """Read the machine's own client configuration, with its paths replaced by those inside a build."""
     binds: dict[str, str] = {}
-    env = {
-        name: _translated(value, binds) for name, value in sorted(os.environ.items()) if PASSED_ENV.match(name)
-    }
+    env = {name: _translated(value, binds) for name, value in sorted(os.environ.items()) if PASSED_ENV.match(name)}
     files = {
         "pip.conf": _translated(_pip_settings(), binds),
         "npmrc": _translated(_npm_settings(), binds),

@@ -30,11 +30,28 @@ EXCLUDED = (
     "path-exclude=/usr/share/locale/*",
 )
 UNSTABLE = (
-    "var/cache/ldconfig/aux-cache", "var/log", "var/lib/apt/lists", "var/cache/apt", "var/cache/debconf",
-    "var/lib/dpkg/status-old", "var/lib/dpkg/diversions-old", "var/lib/dpkg/statoverride-old", "etc/.pwd.lock",
-    "var/lib/systemd", "var/lib/dpkg/lock", "var/lib/dpkg/lock-frontend", "var/lib/dpkg/triggers/Lock",
-    "etc/machine-id", "var/lib/dbus/machine-id",
-    "etc/passwd-", "etc/group-", "etc/shadow-", "etc/gshadow-", "etc/subuid-", "etc/subgid-", "root/.cache",
+    "var/cache/ldconfig/aux-cache",
+    "var/log",
+    "var/lib/apt/lists",
+    "var/cache/apt",
+    "var/cache/debconf",
+    "var/lib/dpkg/status-old",
+    "var/lib/dpkg/diversions-old",
+    "var/lib/dpkg/statoverride-old",
+    "etc/.pwd.lock",
+    "var/lib/systemd",
+    "var/lib/dpkg/lock",
+    "var/lib/dpkg/lock-frontend",
+    "var/lib/dpkg/triggers/Lock",
+    "etc/machine-id",
+    "var/lib/dbus/machine-id",
+    "etc/passwd-",
+    "etc/group-",
+    "etc/shadow-",
+    "etc/gshadow-",
+    "etc/subuid-",
+    "etc/subgid-",
+    "root/.cache",
 )
 """Logs, caches and locks: no use in an image, and never the same twice."""
 
@@ -68,10 +85,16 @@ def bootstrap(store: Store, debian: Debian, tree: Path, log: Path) -> None:
         (work / "sources").write_text("\n".join(host.debian_sources(debian.suite)) + "\n")
         (work / "apt.conf").write_text(host.apt_acquire_options())
         command = [
-            *sandbox.ISOLATION, "mmdebstrap", "--mode=root", "--variant=minbase",
-            f"--architectures={keys.architecture()}", f"--aptopt={work / 'apt.conf'}",
+            *sandbox.ISOLATION,
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=minbase",
+            f"--architectures={keys.architecture()}",
+            f"--aptopt={work / 'apt.conf'}",
             *(f"--dpkgopt={option}" for option in EXCLUDED),
-            debian.suite, str(tree), str(work / "sources"),
+            debian.suite,
+            str(tree),
+            str(work / "sources"),
         ]
         env = os.environ | {"SOURCE_DATE_EPOCH": str(source_date(debian)), "TMPDIR": str(work)}
         with open(log, "ab") as output:
@@ -88,8 +111,9 @@ def bootstrap(store: Store, debian: Debian, tree: Path, log: Path) -> None:
     (tree / "dev").mkdir()
 
 
-def apply(store: Store, layer: Layer, below: list[BuiltLayer], stage: list[BuiltLayer], log: Path, out: Path,
-          debian: Debian) -> None:
+def apply(
+    store: Store, layer: Layer, below: list[BuiltLayer], stage: list[BuiltLayer], log: Path, out: Path, debian: Debian
+) -> None:
     """Carry out a recipe's layer over the layers `below`; `out` receives what it changes."""
     settings = host.observe_settings(debian.suite)
     settings.env["SOURCE_DATE_EPOCH"] = str(source_date(debian))
@@ -116,15 +140,16 @@ def _commands(layer: Layer, files: list[Copy]) -> list[str]:
         commands += ["apt-get update -q", f"{APT_INSTALL} {' '.join(map(shlex.quote, layer.apt))}"]
     for number, item in enumerate(files):
         to = shlex.quote(item.to)
-        commands.append(f"mkdir -p \"$(dirname {to})\"; cp -R -p -T {host.BUILD}/copy/{number} {to}")
+        commands.append(f'mkdir -p "$(dirname {to})"; cp -R -p -T {host.BUILD}/copy/{number} {to}')
     for directory in layer.directories:
         path = shlex.quote(directory.path)
         commands.append(f"install -d -m {directory.mode:04o} -o {directory.owner} -g {directory.owner} {path}")
     return [*commands, *layer.run]
 
 
-def _run_stage(store: Store, layer: Layer, lower: list[BuiltLayer], settings: host.Settings, log: Path,
-               out: Path) -> None:
+def _run_stage(
+    store: Store, layer: Layer, lower: list[BuiltLayer], settings: host.Settings, log: Path, out: Path
+) -> None:
     stage = layer.stage
     if stage is None:
         return
@@ -133,7 +158,7 @@ def _run_stage(store: Store, layer: Layer, lower: list[BuiltLayer], settings: ho
         upper.mkdir()
         binds = _offered(list(stage.inputs), work, 0)
         copies = [
-            f"mkdir -p \"$(dirname {item.to})\"; cp -R -p -T {host.BUILD}/copy/{number} {item.to}"
+            f'mkdir -p "$(dirname {item.to})"; cp -R -p -T {host.BUILD}/copy/{number} {item.to}'
             for number, item in enumerate(stage.inputs)
         ]
         tree = sandbox.Tree([item.tree for item in lower], upper, binds, _caches(store))
@@ -146,9 +171,7 @@ def _run_stage(store: Store, layer: Layer, lower: list[BuiltLayer], settings: ho
 
 
 def _caches(store: Store) -> dict[str, str]:
-    return {
-        str(store.shared(name)): f"{host.BUILD}/cache/{name}" for name in ("pip", "npm", "apt-lists", "apt")
-    }
+    return {str(store.shared(name)): f"{host.BUILD}/cache/{name}" for name in ("pip", "npm", "apt-lists", "apt")}
 
 
 def _offered(files: list[Copy], work: Path, date: int) -> dict[str, str]:

@@ -44,9 +44,7 @@ def assemble(recipe: Recipe, layers: Sequence[BuiltLayer], created: str) -> Asse
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "config": {"mediaType": CONFIG_TYPE, "digest": _digest(config), "size": len(config)},
-        "layers": [
-            {"mediaType": MEDIA_TYPE, "digest": layer.digest, "size": layer.size} for layer in layers
-        ],
+        "layers": [{"mediaType": MEDIA_TYPE, "digest": layer.digest, "size": layer.size} for layer in layers],
     }
     return Assembled(config, _document(manifest), layers)
 

@@ -148,9 +148,7 @@ def load(root: Path) -> Catalog:
     versions = _read(folder / "versions.toml")
     names: dict[str, str] = versions["versions"]
     debian = Debian(suite=versions["debian"]["suite"], refreshed=str(versions["debian"]["refreshed"]))
-    loaded = {
-        path.parent.name: _Reader(path, root, names).recipe() for path in sorted(folder.glob("*/recipe.toml"))
-    }
+    loaded = {path.parent.name: _Reader(path, root, names).recipe() for path in sorted(folder.glob("*/recipe.toml"))}
     for recipe in loaded.values():
         for needed in recipe.builders():
             if needed not in loaded:

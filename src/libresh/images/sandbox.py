@@ -42,7 +42,7 @@ def mount_script(tree: Tree, root: Path, work: Path) -> str:
         lines += [
             # Resolved inside: a link such as /var/run must not lead to this machine's own.
             f"inside=$(chroot {root} realpath -m {shlex.quote(inside)})",
-            f"[ -e {root}$inside ] || chroot {root} /bin/sh -c \"{make}\"",
+            f'[ -e {root}$inside ] || chroot {root} /bin/sh -c "{make}"',
             f"target={root}$inside; mount --bind {shlex.quote(source)} $target",
         ]
         if source in tree.binds:
@@ -92,13 +92,24 @@ def build(tree: Tree, commands: Sequence[str], settings: Settings, work: Path, l
     with open(log, "ab") as output:
         return subprocess.run(
             [*ISOLATION, "/bin/sh", str(script)],
-            stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False, env={"PATH": PATH},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+            env={"PATH": PATH},
         ).returncode
 
 
 ISOLATION = (
-    "setpriv", "--pdeathsig", "KILL",
-    "unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child",
+    "setpriv",
+    "--pdeathsig",
+    "KILL",
+    "unshare",
+    "--mount",
+    "--pid",
+    "--ipc",
+    "--fork",
+    "--kill-child",
 )
 
 
@@ -141,5 +152,8 @@ def start(
     script.write_text(mount_script(Tree(layers, upper, writable=writable or {}), root, overlay) + "\n".join(lines))
     return subprocess.Popen(
         [*ISOLATION, "/bin/sh", str(script)],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"PATH": PATH},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={"PATH": PATH},
     )

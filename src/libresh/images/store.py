@@ -101,4 +101,3 @@ def _remove_unheld(lock: Path) -> None:
             return
         shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
         lock.unlink(missing_ok=True)
-
