@@ -139,7 +139,7 @@ async def test_silence_and_nobody_are_unavailable() -> None:
     async def answer(request: web.Request) -> web.Response:
         import asyncio
 
-        await asyncio.sleep(5)
+        await asyncio.sleep(1)
         return web.json_response({})
 
     async with server(answer) as url, Client(Access(url), timeout=0.2) as client:
