@@ -123,6 +123,13 @@ def test_completion_answers(run: Run) -> None:
     assert "status" not in done.stdout
 
 
+@pytest.mark.parametrize("command", [("down",), ("purge", "--yes")])
+def test_where_there_is_no_cluster_nothing_is_to_be_done(run: Run, tmp_path: Path, command: tuple[str, ...]) -> None:
+    done = run(*command, LIBRESH_STATE=str(tmp_path))
+    assert done.returncode == 0
+    assert "nothing to" in done.stdout
+
+
 class TestTarget:
     """Which kubeconfig is meant."""
 

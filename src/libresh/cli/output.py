@@ -27,6 +27,14 @@ def output_option(command: F) -> F:
     )(command)
 
 
+def show(form: str, value: Any, text: str) -> None:
+    """A result, as it was asked for."""
+    if form == JSON:
+        show_json(value)
+    else:
+        click.echo(text)
+
+
 def show_json(value: Any) -> None:
     """A result for programs."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))

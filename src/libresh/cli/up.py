@@ -54,10 +54,7 @@ def up(
             steps.run(planned, board)
     finally:
         signal.signal(signal.SIGINT, interrupted)
-    if form == output.JSON:
-        output.show_json(describe(result))
-    else:
-        click.echo("\n".join(closing_words(result)))
+    output.show(form, describe(result), "\n".join(closing_words(result)))
 
 
 def stop_now(board: Board) -> None:
@@ -144,11 +141,11 @@ def tell_names(result: Result) -> list[str]:
 @output.output_option
 def down(form: str, name: str) -> None:
     """Stop all of it on this machine; the data stays."""
+    if state.load(spec.check_name(name)) is None:
+        output.show(form, {"name": name, "running": False}, f"There is no cluster {name!r}: nothing to stop.")
+        return
     cluster.down(name, Progress())
-    if form == output.JSON:
-        output.show_json({"name": name, "running": False})
-    else:
-        click.echo("Stopped. The data stays; libresh up starts it again.")
+    output.show(form, {"name": name, "running": False}, "Stopped. The data stays; libresh up starts it again.")
 
 
 @click.command()
@@ -159,14 +156,11 @@ def purge(form: str, name: str, yes: bool) -> None:
     """Stop all of it and remove its data for good."""
     found = state.load(spec.check_name(name))
     if found is None:
-        message = f"There is no cluster {name!r}: nothing to remove."
-        output.show_json({"name": name, "removed": False}) if form == output.JSON else click.echo(message)
+        output.show(form, {"name": name, "removed": False}, f"There is no cluster {name!r}: nothing to remove.")
         return
     if not yes:
         said = f"Remove the cluster {name!r} and every app's data in {found.folder}? It cannot be undone."
         click.confirm(said, abort=True, err=True)
     cluster.purge(name, Progress())
-    if form == output.JSON:
-        output.show_json({"name": name, "removed": True})
-    else:
-        click.echo("Removed. What was built is kept; libresh up makes a new cluster from it.")
+    said = "Removed. What was built is kept; libresh up makes a new cluster from it."
+    output.show(form, {"name": name, "removed": True}, said)
