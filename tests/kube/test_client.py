@@ -1,5 +1,6 @@
 """The client: patience, credentials, errors; against small servers that answer as they are told."""
 
+import asyncio
 import base64
 import json
 import time
@@ -137,8 +138,6 @@ async def test_a_token_that_stays_refused_is_an_error() -> None:
 
 async def test_silence_and_nobody_are_unavailable() -> None:
     async def answer(request: web.Request) -> web.Response:
-        import asyncio
-
         await asyncio.sleep(1)
         return web.json_response({})
 

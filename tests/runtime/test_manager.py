@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from toys import Toy, ToyReconciler, box, crd, owned_by, toy
 
+from libresh.errors import Unavailable
 from libresh.kube.auth import Access, from_kubeconfig
 from libresh.kube.client import Client
 from libresh.kube.kinds import Kinds
@@ -544,3 +545,45 @@ async def test_what_many_share_costs_no_pass_of_each_at_every_change() -> None:
         await until(current)
         assert (api.get("Secret", "shared", "play") or {})["data"]["k"] == last
         assert 60 <= len(reconciler.passes) - before <= 40 * 60 / 4
+
+
+@pytest.fixture
+def own_server() -> Iterator[RealApi]:
+    """A real server that a test may kill."""
+    with RealApi() as server:
+        server.install(crd())
+        yield server
+
+
+@pytest.mark.apiserver
+async def test_the_api_server_is_killed_and_comes_back(own_server: RealApi) -> None:
+    async with Client(from_kubeconfig([own_server.kubeconfig()])) as client:
+        await client.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "play"}})
+        async with running(client, ToyReconciler(judge=boxes, finalizer=True), leader_election=True) as manager:
+            await client.create(toy("before"))
+            await until(lambda: ready(client, "before"))
+            name, program = own_server.programs[-1]
+            assert name == "kube-apiserver"
+            program.kill()
+            program.wait()
+            with pytest.raises(Unavailable):
+                await client.get("Toy", "before", "play")
+            await asyncio.sleep(1.0)
+            await asyncio.to_thread(own_server.run, "kube-apiserver", *own_server.apiserver_flags())
+            own_server.programs.remove((name, program))
+            await asyncio.to_thread(own_server.await_ready)
+            await client.create(toy("after"))
+            await client.patch("Toy", "before", "play", {"spec": {"size": 5}})
+            await until(lambda: ready(client, "after"), 60.0)
+
+            async def followed() -> bool:
+                made = await client.get("ConfigMap", "before-box", "play")
+                return bool(made and made["data"]["size"] == "5")
+
+            await until(followed, 60.0)
+            assert manager.alive() == []
+
+            async def well() -> bool:
+                return not manager.ready()
+
+            await until(well, 60.0)

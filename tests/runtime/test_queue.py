@@ -1,6 +1,7 @@
 """The queue: cases, and the laws under any order of events."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -67,6 +68,19 @@ def test_a_change_brings_forward_what_was_only_due() -> None:
         queue.add(key, urgent=False)
     queue.add("c")
     assert taken(queue) == ["c", "a", "b"]
+
+
+def test_ten_thousand_keys_that_become_urgent_take_no_time() -> None:
+    queue, _ = made()
+    keys = [str(number) for number in range(10_000)]
+    for key in keys:
+        queue.add(key, urgent=False)
+    began = time.process_time()
+    for _ in range(3):
+        for key in keys:
+            queue.add(key)
+    assert time.process_time() - began < 1.0
+    assert taken(queue) == keys
 
 
 def test_the_last_wish_for_later_counts() -> None:

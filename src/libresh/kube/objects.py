@@ -1,9 +1,11 @@
 """What a cache keeps of an object: its metadata, decoded, and the rest as the bytes that came."""
 
 from collections.abc import Mapping
+from sys import intern
 from typing import Any
 
 import msgspec
+from msgspec.structs import force_setattr
 
 from libresh.api.meta import ObjectMeta, OwnerReference, Resource
 from libresh.kube.kinds import KindInfo
@@ -96,6 +98,22 @@ PLAIN_KINDS = frozenset(
 """Built-in kinds without top-level fields besides spec and status."""
 
 
+def share(meta: ObjectMeta) -> None:
+    """Texts that many objects have are kept once, and what is never looked at not at all."""
+    meta.namespace = intern(meta.namespace)
+    meta.name = intern(meta.name)
+    meta.uid = intern(meta.uid)
+    if meta.labels:
+        meta.labels = {key: intern(value) for key, value in meta.labels.items()}
+    if meta.annotations:
+        meta.annotations.pop(LAST_APPLIED, None)
+    for reference in meta.owner_references:
+        force_setattr(reference, "api_version", intern(reference.api_version))
+        force_setattr(reference, "kind", intern(reference.kind))
+        force_setattr(reference, "name", intern(reference.name))
+        force_setattr(reference, "uid", intern(reference.uid))
+
+
 def version_of(value: str) -> int:
     """A resourceVersion as the integer it is. What is none (never seen) sorts below everything."""
     return int(value) if value.isdigit() else 0
@@ -136,13 +154,12 @@ class Shape:
             # Joining copies: a Raw would keep the whole page alive.
             spec, status = bytes(item.spec) or b"null", bytes(item.status) or b"null"
             body = b'{"spec":%b,"status":%b}' % (spec, status)
-        if meta.annotations:
-            meta.annotations.pop(LAST_APPLIED, None)
+        share(meta)
         return Entry(meta, body, version_of(meta.resource_version))
 
     def _from_any(self, item: dict[str, msgspec.Raw]) -> Entry:
         meta = META.decode(item["metadata"])
-        meta.annotations.pop(LAST_APPLIED, None)
+        share(meta)
         for head in HEADS:
             item.pop(head, None)
         return Entry(meta, ENCODER.encode(item), version_of(meta.resource_version))

@@ -35,7 +35,7 @@ class Controller:
 
     def wake(self, key: Key, own: bool) -> None:
         """Something about this object changed; `own` says that it was the object itself."""
-        self.queue.add(key, urgent=self.loop.cluster.caches[self.kind].synced)
+        self.queue.add(key, urgent=bool(self._tasks))
 
     def defer(self, key: Key, delay: float) -> None:
         """Something that many share changed."""

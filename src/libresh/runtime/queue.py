@@ -44,6 +44,7 @@ class Queue(Generic[K]):
         self._first: deque[K] = deque()
         self._second: deque[K] = deque()
         self._dirty: dict[K, float] = {}
+        self._urgent: set[K] = set()
         self._working: set[K] = set()
         self._failures: dict[K, int] = {}
         self._due: dict[K, float] = {}
@@ -75,21 +76,21 @@ class Queue(Generic[K]):
         if self._closed:
             return
         known = key in self._dirty
-        if known and not urgent:
+        if known and (not urgent or key in self._urgent):
             return
         if not known:
             self._dirty[key] = self.clock()
             self.added += 1
         if key in self._working:
             return
-        if known:
-            # It may stand in the second line: give it a place in the first. Whichever comes up first counts.
-            if key in self._first or not self._second:
-                return
+        # One that is known and now urgent gets a second place, in the first line. Whichever comes up first counts.
+        if urgent:
+            self._urgent.add(key)
             self._first.append(key)
-            return
-        (self._first if urgent else self._second).append(key)
-        self._wake()
+        else:
+            self._second.append(key)
+        if not known:
+            self._wake()
 
     def later(self, key: K, delay: float) -> None:
         """Puts a key in line after `delay` seconds. Only the last such wish for a key counts (but see `soon`)."""
@@ -153,6 +154,7 @@ class Queue(Generic[K]):
                     continue
                 self.waited = self.clock() - self._dirty.pop(key)
                 self._working.add(key)
+                self._urgent.discard(key)
                 if key in self._soon:
                     self._soon.discard(key)
                     self._due.pop(key, None)
@@ -179,6 +181,7 @@ class Queue(Generic[K]):
         """The work on a key has ended."""
         self._working.discard(key)
         if key in self._dirty and not self._closed:
+            self._urgent.add(key)
             self._first.append(key)
             self._wake()
 
@@ -186,6 +189,7 @@ class Queue(Generic[K]):
         """Takes nothing more; what is in line is dropped."""
         self._closed = True
         self._dirty.clear()
+        self._urgent.clear()
         self._first.clear()
         self._second.clear()
         if self._timer is not None:
