@@ -27,9 +27,9 @@ def run(
     """All sizes and servers. `largest`: how many Matrix objects on the API server in memory."""
     seconds = settled_seconds or (600.0 if full else 60.0)
     plan: list[tuple[type[InMemory] | type[Real], int, int, float]] = [
-        (Real, 10, 30_000 if full else 3_000, 0.0),
+        (Real, 10, 30_000 if full else 0, 0.0),
         (Real, 1_000 if full else 50, 0, seconds),
-        (InMemory, largest or (10_000 if full else 200), 0, 0.0),
+        (InMemory, largest or (2_000 if full else 200), 30_000, 0.0),
     ]
     rows = []
     for server, count, secrets, quiet in plan:

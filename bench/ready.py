@@ -9,6 +9,7 @@ import json
 import statistics
 import subprocess
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from libresh.kube.errors import NotFound
 
 BY_OPERATOR, BY_HAND = "bench-operator", "bench-by-hand"
 SERVER_FIELDS = ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "ownerReferences")
+JOB_LABELS = frozenset(
+    prefix + name for prefix in ("", "batch.kubernetes.io/") for name in ("controller-uid", "job-name")
+)
 OWN_KINDS = frozenset(("PostgreSQL", "Redis", "Bucket", "SMTPAccount", "OIDCClient"))
 LOOK, PATIENCE = 0.1, 300.0
 MATRIX: Object = {
@@ -113,7 +117,14 @@ def clean(obj: Object, namespace: str) -> Object:
             found["metadata"].pop("annotations", None)
         case "Job":
             spec.pop("selector", None)
-            found["spec"]["template"]["metadata"].pop("labels", None)
+            labels = spec["template"]["metadata"]["labels"]
+            spec["template"]["metadata"]["labels"] = {k: v for k, v in labels.items() if k not in JOB_LABELS}
+        case "Secret":
+            data = {
+                key: b64decode(value).replace(BY_OPERATOR.encode(), namespace.encode())
+                for key, value in (found.get("data") or {}).items()
+            }
+            found["data"] = {key: b64encode(value).decode() for key, value in data.items()}
     return found
 
 

@@ -105,8 +105,8 @@ def up(result: Row) -> str:
         "again_s": "second `make up`, all running",
     }
     rows = [[title, number(result[key])] for key, title in titles.items() if key in result]
-    steps = ", ".join(f"{step} {number(seconds)}" for step, seconds in result["steps"].items())
-    return f"{table(['', 'wall s'], rows)}\n\nSteps of the first, in seconds (some overlap): {steps}. {machine(result)}"
+    steps = ", ".join(f"{step} {took}" for step, took in result["steps"].items())
+    return f"{table(['', 'wall s'], rows)}\n\nSteps of the first (some overlap): {steps}. {machine(result)}"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

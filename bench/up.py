@@ -1,7 +1,7 @@
 """From nothing to a Matrix: `libresh up` with a cluster of its own, warm (everything built) or cold (nothing built)."""
 
-import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,7 +16,7 @@ from bench.contenders import describe_machine
 from libresh.local import state
 
 NAME = "bench"
-BUILDING = 3 * 3600
+STEP = re.compile(r"^ok (.+?) \(([\d. a-z]+)\)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ def cluster(*, cold: bool = False, tell: Callable[[str], None] = print) -> Itera
     with tempfile.TemporaryDirectory(prefix="bench-up-") as folder:
         env = cold_environment(Path(folder)) if cold else dict(os.environ)
         try:
-            machine, first = describe_machine(), up(env)
-            steps = json.loads((state.root() / "timings.json").read_text())
-            result = {"machine": machine, "cold_s" if cold else "built_s": first, "steps": steps, "again_s": up(env)}
+            machine, (first, steps) = describe_machine(), up(env)
+            again, _ = up(env)
+            result = {"machine": machine, "cold_s" if cold else "built_s": first, "steps": steps, "again_s": again}
             tell(f"up: {result}")
             found = state.load(NAME)
             assert found is not None
@@ -49,13 +49,21 @@ def cold_environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "GOCACHE": str(folder / "go-build"), "LIBRESH_CACHE": str(folder / "cache")}
 
 
-def up(env: dict[str, str]) -> float:
+def up(env: dict[str, str]) -> tuple[float, dict[str, str]]:
+    """How long it took, and what it says of its steps."""
     begun = time.monotonic()
-    libresh(env, "up", "--name", NAME)
-    return round(time.monotonic() - begun, 1)
+    said = libresh(env, "up", "--name", NAME)
+    return round(time.monotonic() - begun, 1), dict(STEP.findall(said))
 
 
-def libresh(env: dict[str, str], *words: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "libresh.cli", *words], env=env, timeout=BUILDING, check=False)
-    if done.returncode:
-        raise RuntimeError(f"libresh {' '.join(words)} ended with {done.returncode}")
+def libresh(env: dict[str, str], *words: str) -> str:
+    """Runs a command, shows what it says, and returns it."""
+    command = [sys.executable, "-m", "libresh.cli", *words]
+    said = []
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as program:
+        for line in program.stdout or ():
+            print(line, end="", flush=True)
+            said.append(line)
+    if program.returncode:
+        raise RuntimeError(f"libresh {' '.join(words)} ended with {program.returncode}")
+    return "".join(said)
