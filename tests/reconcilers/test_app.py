@@ -248,7 +248,6 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
         "there is no release 2.0 of Matrix homeserver (Synapse); there are: 1.163.2",
     ),
     "a version that is only spelled alike": ({"version": "1.16"}, "VersionUnknown", "there is no release 1.16"),
-    "a web client nobody built": ({"webClient": {"host": "web.example.org"}}, "WebClientUnavailable", "spec.webClient"),
     "nobody could log in": ({"settings": {"passwordLogin": False}}, "NoLogin", "spec.settings.passwordLogin"),
     "an unknown profile": (
         {"profile": "coop"},
