@@ -129,7 +129,8 @@ async def test_each_word_becomes_what_it_says(world: World) -> None:
     assert (cron["schedule"], cron["timeZone"], cron["concurrencyPolicy"]) == ("5 3 * * *", "Etc/UTC", "Forbid")
     assert cron["jobTemplate"]["spec"]["template"]["spec"]["restartPolicy"] == "Never"
     policies = {ref.name: obj["spec"] for ref, obj in world.objects.items() if ref.kind == "NetworkPolicy"}
-    assert policies["docs-tidy"]["ingress"] == []
+    assert "Ingress" in policies["docs-tidy"]["policyTypes"]
+    assert "ingress" not in policies["docs-tidy"]
     assert {"ports": [{"port": 8080, "protocol": "TCP"}]} in policies["docs-web"]["ingress"]
     assert policies["docs-web"]["egress"] == [{"ports": [{"port": 53, "protocol": p} for p in ("UDP", "TCP")]}]
 
