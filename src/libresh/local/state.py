@@ -7,12 +7,15 @@ import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from libresh.errors import LibreshError
 from libresh.local.spec import Cluster
+
+LOCK_PATIENCE = 2.0
 
 
 def root() -> Path:
@@ -97,18 +100,28 @@ def locked_machine() -> Iterator[None]:
         yield
 
 
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
     """One command at a time per cluster. The lock lies beside the folder, so that a purge can hold it too."""
     path = root() / "clusters" / f".{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LibreshError(
-                "cluster-busy",
-                f"another command is at work on the cluster {name!r}",
-                f"wait for it to end; it holds {path}",
-            ) from None
+        # A command that was killed may leave a child between fork and exec, which holds the lock an instant longer.
+        deadline = time.monotonic() + LOCK_PATIENCE
+        while not _try_lock(file):
+            if time.monotonic() > deadline:
+                raise LibreshError(
+                    "cluster-busy",
+                    f"another command is at work on the cluster {name!r}",
+                    f"wait for it to end; it holds {path}",
+                )
+            time.sleep(0.05)
         yield
