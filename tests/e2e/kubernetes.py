@@ -12,10 +12,11 @@ from libresh.cli import access, applying
 from libresh.cli.access import Target
 from libresh.kube.client import Client
 from libresh.kube.errors import Unavailable
-from libresh.plan import naming
+from libresh.plan import naming, observed
 
 Object = dict[str, Any]
 READY_PATIENCE = 240
+COMPONENT = naming.COMPONENT_LABEL
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Kube:
 
     async def pods(self, namespace: str, component: str) -> list[Object]:
         """The pods of a component that are not on their way out."""
-        found = await self.client.list("Pod", namespace, labels={naming.COMPONENT_LABEL: component})
+        found = await self.client.list("Pod", namespace, labels={COMPONENT: component})
         return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
     async def pod(self, namespace: str, component: str) -> Object:
@@ -65,6 +66,16 @@ class Kube:
         found = await until(look, f"a ready pod of {component} in {namespace}", 120, forgive=(Unavailable,))
         assert found is not None
         return found
+
+    async def rolled_out(self, namespace: str, component: str) -> None:
+        """Until the Deployment or StatefulSet of a component runs just what it asks for."""
+
+        async def look() -> bool:
+            kinds = ("Deployment", "StatefulSet")
+            found = [each for kind in kinds for each in await self.items(kind, namespace, **{COMPONENT: component})]
+            return bool(found) and all(observed.is_rolled_out(each) for each in found)
+
+        await until(look, f"{component} in {namespace} to be rolled out", READY_PATIENCE, forgive=(Unavailable,))
 
     async def address(self, namespace: str, component: str, port: int) -> str:
         """Where a component's pod listens; this machine has a route to the pods."""

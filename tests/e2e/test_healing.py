@@ -34,6 +34,8 @@ CHILDREN = (
     ("ConfigMap", "chat-cache-redis-config"),
     ("Secret", "chat-config"),
     ("Secret", "chat-keys"),
+    ("Secret", "chat-cache-redis-credentials"),
+    ("Secret", "chat-media-s3-credentials"),
     ("Secret", "chat-db-postgresql-connection"),
     ("Secret", "chat-cache-redis-connection"),
     ("Secret", "chat-media-bucket-connection"),
@@ -76,7 +78,22 @@ async def test_what_is_deleted_comes_back_as_it_was(kind: str, name: str, kube: 
 
     await until(is_back, f"another {kind} {name}")
     assert content(await kube.get(kind, name, SPACE)) == content(before)
-    await kube.ready("Matrix", "chat", SPACE)
+    await settle(kube)
+
+
+async def test_a_database_outlives_the_loss_of_its_credentials(kube: Kube) -> None:
+    """The application's password is found again; those that only the server knows are new, and it starts with them."""
+    name, kept = "chat-db-pg-credentials", ("username", "password", "database")
+    server, before = await kube.pod(SPACE, "pg"), await kube.secret(name, SPACE)
+    await kube.delete("Secret", name, SPACE)
+
+    async def is_replaced() -> bool:
+        return (await kube.pod(SPACE, "pg"))["metadata"]["uid"] != server["metadata"]["uid"]
+
+    await until(is_replaced, "PostgreSQL to start anew")
+    after = await kube.secret(name, SPACE)
+    assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
+    await settle(kube)
 
 
 @pytest.mark.parametrize(("kind", "name"), EDITS)
@@ -89,7 +106,7 @@ async def test_what_is_edited_is_set_right(kind: str, name: str, kube: Kube, wor
         return content(await kube.find(kind, name, SPACE)) == before
 
     await until(is_healed, f"{kind} {name} to be as it was")
-    await kube.ready("Matrix", "chat", SPACE)
+    await settle(kube)
 
 
 async def test_what_others_added_stays(kube: Kube, world: World) -> None:
@@ -115,6 +132,14 @@ async def test_suspend_leaves_everything_as_it_is(kube: Kube, world: World) -> N
         return await kube.find("NetworkPolicy", "chat-synapse", SPACE) is not None
 
     await until(is_back, "the NetworkPolicy to come back")
+
+
+async def settle(kube: Kube) -> None:
+    """Until the operator has seen all that happened, and everything it started because of that runs."""
+    await provoke(kube)
+    for component in ("synapse", *(each for each, _ in SERVICES)):
+        await kube.rolled_out(SPACE, component)
+    await kube.ready("Matrix", "chat", SPACE)
 
 
 async def provoke(kube: Kube) -> None:

@@ -7,10 +7,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import aiohttp
 
-from e2e.matrix import Person, Refused
+from e2e.matrix import Person, Refused, media_key
+from e2e.storage import Storage
 from e2e.waiting import until
 
 PAUSE = 0.05
@@ -27,17 +29,14 @@ class Traffic:
     messages: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     """Digests by address."""
-    moments: list[float] = field(default_factory=list)
+    answered: dict[str, list[float]] = field(default_factory=lambda: {"messages": [], "files": []})
+    """When each kind was acknowledged."""
     troubles: list[str] = field(default_factory=list)
 
     @property
-    def acknowledged(self) -> int:
-        return len(self.messages) + len(self.files)
-
-    @property
-    def longest_gap(self) -> float:
-        """The longest time in which nothing was acknowledged."""
-        return max((after - before for before, after in zip(self.moments, self.moments[1:], strict=False)), default=0.0)
+    def gaps(self) -> dict[str, float]:
+        """The longest time in which nothing was acknowledged, for each kind."""
+        return {kind: longest(moments) for kind, moments in self.answered.items()}
 
     async def talk(self) -> None:
         """Send message after message, each as often as it takes under one transaction, as clients do."""
@@ -48,7 +47,7 @@ class Traffic:
             while not await self.attempt(self.person.say(self.room, text, f"{self.room}-{number}")):
                 await asyncio.sleep(PAUSE)
             self.messages.append(text)
-            self.moments.append(time.monotonic())
+            self.answered["messages"].append(time.monotonic())
             await asyncio.sleep(PAUSE)
 
     async def share(self) -> None:
@@ -58,7 +57,7 @@ class Traffic:
             while not (address := await self.attempt(self.person.upload(content))):
                 await asyncio.sleep(PAUSE)
             self.files[address] = hashlib.sha256(content).hexdigest()
-            self.moments.append(time.monotonic())
+            self.answered["files"].append(time.monotonic())
             await asyncio.sleep(PAUSE)
 
     async def attempt(self, doing: "asyncio.Future[str] | object") -> str:
@@ -82,16 +81,23 @@ class Traffic:
         except AssertionError as error:
             raise AssertionError(f"{error}; the last troubles: {self.troubles[-3:]}") from None
 
-    async def verify(self) -> None:
-        """Everything acknowledged is there, once, and unchanged."""
+    async def verify(self, bucket: Storage) -> None:
+        """Everything acknowledged is there, once, unchanged: files in the bucket too, not only in Synapse's folder."""
         said = await self.person.read(self.room)
         lost = sorted(set(self.messages) - set(said))
         assert not lost, f"{len(lost)} acknowledged messages are lost: {lost[:5]}"
         twice = sorted({text for text in said if said.count(text) > 1})
         assert not twice, f"said twice: {twice[:5]}"
         for address, digest in self.files.items():
-            content = await self.person.download(address)
-            assert hashlib.sha256(content).hexdigest() == digest, f"{address} came back changed"
+            stored = await bucket.read(media_key(address))
+            assert hashlib.sha256(stored).hexdigest() == digest, f"{address} is changed in the bucket"
+            served = await self.person.download(address)
+            assert hashlib.sha256(served).hexdigest() == digest, f"{address} came back changed"
+
+
+def longest(moments: list[float]) -> float:
+    """The longest time between two of them."""
+    return max((after - before for before, after in pairwise(moments)), default=0.0)
 
 
 @asynccontextmanager
