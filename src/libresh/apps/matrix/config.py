@@ -82,6 +82,13 @@ def arguments(matrix: Instance[MatrixSpec]) -> tuple[str, ...]:
     return tuple(word for path in paths for word in ("--config-path", f"{CONFIG_PATH}/{path}"))
 
 
+RATES = {
+    # A household or an office comes from one address: thirty people there may log in at once. Synapse's own limits
+    # for each account and for failed attempts stay: they are what protects people.
+    "rc_login": {"address": {"per_second": 1, "burst_count": 30}},
+}
+
+
 def homeserver(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
     """homeserver.yaml."""
     spec = matrix.spec
@@ -93,6 +100,7 @@ def homeserver(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
         accounts(matrix),
         federation(spec),
         login(matrix),
+        RATES,
         secrets(matrix),
         {"log_config": f"{CONFIG_PATH}/log.yaml", "report_stats": False},
     )

@@ -1,7 +1,7 @@
 """OIDCClient by Canaille: one light identity provider for each class, a client on it for each claim.
 
-People are made by an administrator (`libresh user add`) or come from nowhere else: who needs a directory, federation or
-second factors for thousands names a class with another driver.
+People are made by an administrator in the provider itself, and come from nowhere else: who needs a directory or
+federation names a class with another driver.
 
     claim: client secret minted ──> class: client written, provider restarted with it ──> claim: ready
 """
