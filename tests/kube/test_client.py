@@ -335,11 +335,3 @@ async def test_exec_that_cannot_start_is_an_error() -> None:
     async with server(answer) as url, Client(Access(url)) as client:
         with pytest.raises(LibreshError, match="Cannot run nothing in Pod ns/p: no such file"):
             await run_in_pod(client, "p", "ns", ["nothing"])
-
-
-@pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "a\r\nX: y", "a?x", "a%2fb", "é"])
-def test_a_name_cannot_lead_somewhere_else(name: str) -> None:
-    with pytest.raises(LibreshError, match="cannot be the name"):
-        Kinds()["Secret"].path("ns", name)
-    with pytest.raises(LibreshError, match="cannot be the name"):
-        Kinds()["Secret"].path(name, "a")

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -16,7 +15,6 @@ from libresh.errors import LibreshError
 from libresh.kube.auth import Access
 from libresh.kube.errors import Unavailable, error_from
 from libresh.kube.kinds import Kinds
-from libresh.kube.wire import Answer, Pool
 
 REQUEST_TIMEOUT = 30.0
 IN_FLIGHT = 32
@@ -58,38 +56,39 @@ class Transport:
         self._in_flight = in_flight
         self._timeout = timeout
         self._agent = f"{agent}/{__version__}"
-        self._pool: Pool | None = None
+        self._requests: aiohttp.ClientSession | None = None
         self._streams: aiohttp.ClientSession | None = None
         self._headers: dict[tuple[str, str, str], dict[str, str]] = {}
-        self._heads: dict[tuple[str, str, str], bytes] = {}
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def start(self) -> None:
-        """Opens the ways: a limited pool for requests, an unlimited one for watches and logs."""
-        if self._streams is not None:
-            return
+        """Opens the connection pools: a limited one for requests, an unlimited one for watches and logs."""
+        if self._requests is None:
+            self._requests = self._session(limit=self._in_flight)
+            self._streams = self._session(limit=0)
+
+    def _session(self, limit: int) -> aiohttp.ClientSession:
         # A cluster is reached directly or by its kubeconfig's proxy-url; proxies of the environment are for the web.
         tls = self.access.ssl if self.access.ssl is not None else True
-        self._streams = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=60),
+        connector = aiohttp.TCPConnector(limit=limit, ssl=tls, keepalive_timeout=60, enable_cleanup_closed=False)
+        return aiohttp.ClientSession(
+            connector=connector,
             trust_env=False,
+            auto_decompress=True,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None),
             read_bufsize=2**18,
             skip_auto_headers=("User-Agent", "Accept-Encoding", "Content-Type"),
         )
-        if self.access.proxy is None:
-            self._pool = Pool(self.access.server, self.access.ssl, self.access.server_name, self._in_flight)
 
     async def close(self) -> None:
         """Closes all connections."""
-        if self._streams is not None:
-            await self._streams.close()
-        if self._pool is not None:
-            self._pool.close()
-        self._streams = self._pool = None
+        for session in (self._requests, self._streams):
+            if session is not None:
+                await session.close()
+        self._requests = self._streams = None
 
     async def send(
         self,
@@ -105,18 +104,17 @@ class Transport:
         secret: bool = False,
     ) -> bytes:
         """One request and its answer. 429 is waited out, a refused token renewed once; the rest becomes an error."""
-        target = path + encode_query(params)
+        url = URL(self.access.server + path + encode_query(params), encoded=True)
+        limit = aiohttp.ClientTimeout(total=timeout or self._timeout)
         what = what or f"{method} {path}"
         renew = False
         for attempt in range(1, PATIENCE + 1):
-            found = await self._once(method, target, body, (content, accept), timeout or self._timeout, what, renew)
-            code, answer = found.status, found.body
+            code, answer, pause = await self._once(method, url, body, content, accept, limit, what, renew)
             if code < 400:
                 return answer
             if code == 401 and not renew:
                 renew = True
             elif code == 429 and attempt < PATIENCE:
-                pause = retry_after(found.retry_after)
                 await asyncio.sleep(pause + random.uniform(0, 0.1 + pause / 4))
             else:
                 raise error_from(code, answer, what, secret=secret)
@@ -125,55 +123,39 @@ class Transport:
     async def _once(
         self,
         method: str,
-        target: str,
+        url: URL,
         body: bytes | None,
-        forms: tuple[str, str],
-        timeout: float,
+        content: str,
+        accept: str,
+        limit: aiohttp.ClientTimeout,
         what: str,
         renew: bool,
-    ) -> Answer:
-        """Sends once. `forms` are the media types of what is sent and of what is asked for."""
-        if self._streams is None:
+    ) -> tuple[int, bytes, float]:
+        """Sends once. Returns the code, the answer, and how long a 429 asks us to wait."""
+        if self._requests is None:
             raise LibreshError("client-closed", f"Cannot {what}: this client is not open", "use `async with Client(…)`")
         token = await self.access.credentials.token(renew=renew)
         try:
-            if self._pool is not None:
-                answer = await self._pool.request(method, target, self._bytes(token, *forms), body, timeout)
-            else:
-                answer = await self._by_proxy(method, target, self._head(token, *forms), body, timeout)
+            async with self._requests.request(
+                method,
+                url,
+                data=body,
+                headers=self._head(token, content, accept),
+                timeout=limit,
+                proxy=self.access.proxy,
+                server_hostname=self.access.server_name,
+                allow_redirects=False,
+            ) as response:
+                answer = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.report(method, "error")
             raise self._unreachable(what, error) from error
         self.reachable_at = time.monotonic()
-        self.report(method, str(answer.status))
-        return answer
-
-    async def _by_proxy(
-        self, method: str, target: str, headers: dict[str, str], body: bytes | None, timeout: float
-    ) -> Answer:
-        assert self._streams is not None
-        async with self._streams.request(
-            method,
-            URL(self.access.server + target, encoded=True),
-            data=body,
-            headers=headers,
-            timeout=aiohttp.ClientTimeout(total=timeout),
-            proxy=self.access.proxy,
-            server_hostname=self.access.server_name,
-            allow_redirects=False,
-        ) as response:
-            return Answer(response.status, await response.read(), response.headers.get("Retry-After", ""))
-
-    def _bytes(self, token: str, content: str, accept: str) -> bytes:
-        """The headers as they are sent."""
-        assert self._pool is not None
-        key = (token, content, accept)
-        found = self._heads.get(key)
-        if found is None:
-            if len(self._heads) > 64:
-                self._heads.clear()
-            found = self._heads[key] = self._pool.head_of(self._head(token, content, accept))
-        return found
+        self.report(method, str(response.status))
+        pause = 1.0
+        if response.status == 429:
+            pause = retry_after(response.headers.get("Retry-After", ""))
+        return response.status, answer, pause
 
     def _head(self, token: str, content: str, accept: str) -> dict[str, str]:
         key = (token, content, accept)
@@ -190,7 +172,7 @@ class Transport:
         return found
 
     def _unreachable(self, what: str, error: Exception) -> Unavailable:
-        if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLError):
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
             self.access.reload_ca()
         said = str(error) or type(error).__name__
         return Unavailable(
