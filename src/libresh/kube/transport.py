@@ -1,6 +1,7 @@
 """Requests and streams to one API server: connections, credentials, patience, errors."""
 
 import asyncio
+import asyncio.sslproto
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -22,6 +23,10 @@ PATIENCE = 5
 """How often a request that met 429 is sent again."""
 LONGEST_PAUSE = 30.0
 JSON = "application/json"
+
+# asyncio keeps this much for each TLS connection, and reads into a fresh piece of that size. Its 256 KiB, times sixty
+# connections, were a third of the operator's memory; a TLS record has 16 KiB.
+asyncio.sslproto.SSLProtocol.max_size = 64 * 1024
 
 
 def encode_query(params: Mapping[str, str] | None) -> str:
