@@ -7,7 +7,7 @@ import msgspec
 
 from libresh.kube.errors import NotFound
 from libresh.kube.kinds import KindInfo
-from libresh.kube.transport import JSON, Transport
+from libresh.kube.transport import JSON, Transport, encode_query
 from libresh.plan.actions import Object
 from libresh.plan.naming import FIELD_MANAGER
 
@@ -17,6 +17,8 @@ PARTIAL = "application/json;as={};g=meta.k8s.io;v=v1,application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
+STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
+UNFORCED, FORCED = encode_query(STRICT), encode_query({**STRICT, "force": "true"})
 
 ENCODER = msgspec.json.Encoder()
 OBJECT = msgspec.json.Decoder(dict[str, Any])
@@ -155,12 +157,7 @@ class Client(Transport):
         """Server-side apply with our field manager. Returns the object as it now is."""
         return await self.send(
             "PATCH",
-            self.kinds[kind].path(namespace, name, subresource),
-            params={
-                "fieldManager": FIELD_MANAGER,
-                "force": "true" if force else "",
-                "fieldValidation": "Strict",
-            },
+            self.kinds[kind].path(namespace, name, subresource) + (FORCED if force else UNFORCED),
             body=body,
             content=APPLY,
             what=f"apply {place(kind, name, namespace)}",
@@ -185,7 +182,7 @@ class Client(Transport):
         body = await self.send(
             "POST",
             self.kinds[kind].path(namespace),
-            params={"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"},
+            params=STRICT,
             body=ENCODER.encode(obj),
             content=JSON,
             what=f"create {place(kind, meta.get('name') or meta.get('generateName', ''), namespace)}",

@@ -24,7 +24,7 @@ BACKLOG = 1000
 BURST = 10
 REFILL = 60.0
 """Seconds until an object that used up its burst may have one more event."""
-BURST_OF_ALL, REFILL_OF_ALL = 100, 0.1
+BURST_OF_ALL, REFILL_OF_ALL = 100, 1.0
 """The same for all objects together: ten thousand new objects are one story, not ten thousand."""
 SERIES = 600.0
 """Seconds within which the same event is counted instead of made anew."""

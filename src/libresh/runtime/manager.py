@@ -6,6 +6,7 @@ informers start ──> caches synced ──> ready ──> lease ours ──> w
 """
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -115,6 +116,9 @@ class Manager:
             if not await self._until_stopped(self.cluster.synced()):
                 return
             self.synced.set()
+            # What is cached by now lives long: looking through it for garbage again and again would be wasted.
+            gc.collect()
+            gc.freeze()
             log.info("all caches are filled: %d objects", sum(cache.size for cache in self.cluster.caches.values()))
             while not self._stop.is_set():
                 await self._lead()
