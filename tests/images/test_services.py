@@ -161,23 +161,45 @@ listeners:
 """
 
 
-@pytest.mark.parametrize("image", ["synapse", "synapse-previous"])
-def test_synapse_serves_a_person(container: Any, image: str) -> None:
-    running = container(image)
-    volumes = ["/etc/synapse", "/var/lib/synapse"]
-    env = {"PATH": "/opt/synapse/bin:/usr/bin:/bin", "LD_PRELOAD": "libjemalloc.so.2"}
-    running.volume("/etc/synapse", {"homeserver.yaml": SYNAPSE})
-    running.run(["generate_signing_key", "-o", "/var/lib/synapse/signing.key"], volumes, env)
-    running.start(["python", "-m", "synapse.app.homeserver", "-c", "/etc/synapse/homeserver.yaml"], volumes, env)
+SYNAPSE_VOLUMES = ["/etc/synapse", "/var/lib/synapse"]
+SYNAPSE_ENV = {"PATH": "/opt/synapse/bin:/usr/bin:/bin", "LD_PRELOAD": "libjemalloc.so.2"}
+HOMESERVER = "http://127.0.0.1:18008"
+
+
+def serve_synapse(running: Running) -> None:
+    command = ["python", "-m", "synapse.app.homeserver", "-c", "/etc/synapse/homeserver.yaml"]
+    running.start(command, SYNAPSE_VOLUMES, SYNAPSE_ENV)
     wait_for_port(18008, 180)
-    server = "http://127.0.0.1:18008"
-    person = ["-u", "alice", "-p", "correct horse", "--no-admin"]
-    running.run(["register_new_matrix_user", *person, "-k", "shared", server], volumes, env)
+
+
+def log_in() -> str:
     who = {"type": "m.id.user", "user": "alice"}
     body = {"type": "m.login.password", "password": "correct horse", "identifier": who}
-    request = urllib.request.Request(f"{server}/_matrix/client/v3/login", json.dumps(body).encode(), method="POST")
+    request = urllib.request.Request(f"{HOMESERVER}/_matrix/client/v3/login", json.dumps(body).encode(), method="POST")
     with urllib.request.urlopen(request, timeout=60) as answer:
-        assert json.load(answer)["user_id"] == "@alice:acme.test"
+        return str(json.load(answer)["user_id"])
+
+
+def test_synapse_serves_a_person_before_and_after_an_update_but_not_when_taken_back(container: Any) -> None:
+    before, after = container("synapse-previous"), container("synapse")
+    before.volume("/etc/synapse", {"homeserver.yaml": SYNAPSE})
+    before.run(["generate_signing_key", "-o", "/var/lib/synapse/signing.key"], SYNAPSE_VOLUMES, SYNAPSE_ENV)
+    serve_synapse(before)
+    person = ["-u", "alice", "-p", "correct horse", "--no-admin", "-k", "shared"]
+    before.run(["register_new_matrix_user", *person, HOMESERVER], SYNAPSE_VOLUMES, SYNAPSE_ENV)
+    assert log_in() == "@alice:acme.test"
+    before.stop()
+
+    after.folder = before.folder
+    serve_synapse(after)
+    assert log_in() == "@alice:acme.test"
+    after.stop()
+
+    command = ["python", "-m", "synapse.app.homeserver", "-c", "/etc/synapse/homeserver.yaml"]
+    refused = before.start(command, SYNAPSE_VOLUMES, SYNAPSE_ENV)
+    output = refused.communicate(timeout=180)[0].decode(errors="replace")
+    assert refused.returncode != 0
+    assert "too new for the server" in output
 
 
 def test_the_web_client_is_served_with_its_configuration(container: Any) -> None:
