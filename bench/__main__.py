@@ -30,25 +30,26 @@ def main() -> None:
     )
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], metavar="part", help=" ".join(PARTS))
     parser.add_argument("--full", action="store_true", help="all sizes; ten settled minutes")
-    parser.add_argument("--rounds", type=int, default=3, help="repetitions whose median counts")
+    parser.add_argument("--rounds", type=int, default=0, help="repetitions whose median counts (2; --full: 3)")
     parser.add_argument("--settled", type=float, default=0, help="seconds to watch a settled operator")
     parser.add_argument("--largest", type=int, default=0, help="Matrix objects on the API server in memory")
     parser.add_argument("--cold", action="store_true", help="for `up`: with nothing compiled or built yet")
     parser.add_argument("--kubeconfig", type=Path, help="for `ready`: the cluster to use")
     given = parser.parse_args()
     parts = given.parts or ["small", "product", "report"]
+    rounds = given.rounds or (3 if given.full else 2)
     if "small" in parts:
-        save(RESULTS / "small.json", small.run(full=given.full, rounds=given.rounds, tell=tell))
+        save(RESULTS / "small.json", small.run(full=given.full, rounds=rounds, tell=tell))
     if "product" in parts:
         found = product.run(full=given.full, settled_seconds=given.settled, largest=given.largest, tell=tell)
         save(RESULTS / "product.json", found)
     if given.kubeconfig and "ready" in parts:
-        save(RESULTS / "ready.json", ready.run(given.kubeconfig, rounds=given.rounds, tell=tell))
+        save(RESULTS / "ready.json", ready.run(given.kubeconfig, rounds=rounds, tell=tell))
     elif "up" in parts or "ready" in parts:
         with up.cluster(cold=given.cold, tell=tell) as made:
             save(RESULTS / f"up-{'cold' if given.cold else 'warm'}.json", made.result)
             if "ready" in parts:
-                save(RESULTS / "ready.json", ready.run(made.kubeconfig, rounds=given.rounds, tell=tell))
+                save(RESULTS / "ready.json", ready.run(made.kubeconfig, rounds=rounds, tell=tell))
     if "report" in parts:
         report.write(RESULTS, ROOT / "docs" / "performance.md")
 

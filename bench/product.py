@@ -25,7 +25,7 @@ def run(
     *, full: bool = False, settled_seconds: float = 0, largest: int = 0, tell: Callable[[str], None] = print
 ) -> dict[str, Any]:
     """All sizes and servers. `largest`: how many Matrix objects on the API server in memory."""
-    seconds = settled_seconds or (600.0 if full else 60.0)
+    seconds = settled_seconds or (600.0 if full else 30.0)
     plan: list[tuple[type[InMemory] | type[Real], int, int, float]] = [
         (Real, 10, 30_000 if full else 0, 0.0),
         (Real, 1_000 if full else 50, 0, seconds),
