@@ -172,6 +172,19 @@ async def test_a_kind_can_be_discovered() -> None:
         assert client.kinds[name].path("ns") == "/apis/acid.zalan.do/v1/namespaces/ns/postgresqls"
 
 
+async def test_a_proxy_of_the_kubeconfig_is_used() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append(f"{request.method} {request.raw_path} {request.headers['Host']}")
+        return web.json_response({"via": "proxy"})
+
+    async with server(answer) as url, Client(Access("http://cluster.invalid:1", proxy=url)) as client:
+        assert await client.get("ConfigMap", "a", "b") == {"via": "proxy"}
+        assert await client.patch("ConfigMap", "a", "b", {}) == {"via": "proxy"}
+    assert asked[0].endswith("/api/v1/namespaces/b/configmaps/a cluster.invalid:1")
+
+
 # --- kubeconfig ------------------------------------------------------------------------------------------------
 
 
@@ -335,3 +348,11 @@ async def test_exec_that_cannot_start_is_an_error() -> None:
     async with server(answer) as url, Client(Access(url)) as client:
         with pytest.raises(LibreshError, match="Cannot run nothing in Pod ns/p: no such file"):
             await run_in_pod(client, "p", "ns", ["nothing"])
+
+
+@pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "a\r\nX: y", "a?x", "a%2fb", "é"])
+def test_a_name_cannot_lead_somewhere_else(name: str) -> None:
+    with pytest.raises(LibreshError, match="cannot be the name"):
+        Kinds()["Secret"].path("ns", name)
+    with pytest.raises(LibreshError, match="cannot be the name"):
+        Kinds()["Secret"].path(name, "a")

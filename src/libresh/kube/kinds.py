@@ -1,10 +1,14 @@
 """Which path of the API serves a kind: the built-in kinds we use, our own, and foreign ones added while running."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from libresh.api.meta import Resource
 from libresh.errors import LibreshError
+
+PLAIN = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:~-]+")
+"""What may stand in a path as it is. Anything else could lead somewhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ class KindInfo:
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The path of a collection (no name), an object, or one of its subresources."""
+        for part in (namespace, name):
+            if part and not PLAIN.fullmatch(part):
+                raise LibreshError("bad-name", f"{part!r} cannot be the name of a {self.kind} or of its namespace")
         parts = [self.root]
         if self.namespaced and namespace:
             parts += ["namespaces", namespace]

@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from urllib.parse import quote
 
 import aiohttp
@@ -35,6 +36,12 @@ def encode_query(params: Mapping[str, str] | None) -> str:
         return ""
     parts = [f"{key}={quote(value, safe='')}" for key, value in params.items() if value]
     return "?" + "&".join(parts) if parts else ""
+
+
+@lru_cache(maxsize=16)
+def timeout_of(seconds: float) -> aiohttp.ClientTimeout:
+    """The limit of a whole request."""
+    return aiohttp.ClientTimeout(total=seconds)
 
 
 def no_report(method: str, code: str) -> None:
@@ -110,7 +117,7 @@ class Transport:
     ) -> bytes:
         """One request and its answer. 429 is waited out, a refused token renewed once; the rest becomes an error."""
         url = URL(self.access.server + path + encode_query(params), encoded=True)
-        limit = aiohttp.ClientTimeout(total=timeout or self._timeout)
+        limit = timeout_of(timeout or self._timeout)
         what = what or f"{method} {path}"
         renew = False
         for attempt in range(1, PATIENCE + 1):
