@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="all sizes; ten settled minutes")
     parser.add_argument("--rounds", type=int, default=0, help="repetitions whose median counts (2; --full: 3)")
     parser.add_argument("--settled", type=float, default=0, help="seconds to watch a settled operator")
+    parser.add_argument("--matrices", type=int, default=0, help="Matrix objects on the real API server")
     parser.add_argument("--largest", type=int, default=0, help="Matrix objects on the API server in memory")
     parser.add_argument("--cold", action="store_true", help="for `up`: with nothing compiled or built yet")
     parser.add_argument("--kubeconfig", type=Path, help="for `ready`: the cluster to use")
@@ -41,7 +42,8 @@ def main() -> None:
     if "small" in parts:
         save(RESULTS / "small.json", small.run(full=given.full, rounds=rounds, tell=tell))
     if "product" in parts:
-        found = product.run(full=given.full, settled_seconds=given.settled, largest=given.largest, tell=tell)
+        sizes = {"matrices": given.matrices, "largest": given.largest}
+        found = product.run(full=given.full, settled_seconds=given.settled, tell=tell, **sizes)
         save(RESULTS / "product.json", found)
     if given.kubeconfig and "ready" in parts:
         save(RESULTS / "ready.json", ready.run(given.kubeconfig, rounds=rounds, tell=tell))

@@ -22,14 +22,19 @@ SECRET_BYTES = 4096
 
 
 def run(
-    *, full: bool = False, settled_seconds: float = 0, largest: int = 0, tell: Callable[[str], None] = print
+    *,
+    full: bool = False,
+    settled_seconds: float = 0,
+    matrices: int = 0,
+    largest: int = 0,
+    tell: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """All sizes and servers. `largest`: how many Matrix objects on the API server in memory."""
+    """All sizes and servers: `matrices` objects on the real API server, `largest` on the one in memory."""
     seconds = settled_seconds or (600.0 if full else 30.0)
     plan: list[tuple[type[InMemory] | type[Real], int, int, float]] = [
         (Real, 10, 30_000 if full else 0, 0.0),
-        (Real, 1_000 if full else 50, 0, seconds),
-        (InMemory, largest or (2_000 if full else 200), 30_000, 0.0),
+        (Real, matrices or (100 if full else 50), 0, seconds),
+        (InMemory, largest or (400 if full else 200), 30_000, 0.0),
     ]
     rows = []
     for server, count, secrets, quiet in plan:

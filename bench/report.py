@@ -118,7 +118,7 @@ def machine(result: Row) -> str:
     found = result["machine"]
     return (
         f"{found['cores']} cores ({found['processor']}), {found['memory_gib']} GiB, Linux {found['kernel']}, "
-        f"Python {found['python']}; load when it ended: {found['load']:.1f}."
+        f"Python {found['python']}; load: {found['load']:.1f}."
     )
 
 
