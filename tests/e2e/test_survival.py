@@ -19,7 +19,7 @@ from e2e.world import World
 from libresh.kube.errors import Unavailable
 from libresh.local import keeper
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.chaos]
 
 VICTIMS = {
     "the operator": ("libresh-system", "operator", ""),
