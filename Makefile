@@ -39,7 +39,7 @@ venv: ## The Python environment for working on libre.sh, in .venv
 check: venv ## The fast part: format, lint, types, layers, unit and law tests (under a minute)
 	@tools/check $(ARGS)
 
-test: venv ## Everything: check, then the tests on a real API server and on a real cluster (root)
+test: venv ## All but test-chaos: check, then the tests on a real API server and a real cluster (root)
 	@tools/check all $(ARGS)
 
 test-api: venv ## Only the tests that need a real API server

@@ -17,11 +17,7 @@ from libresh.plan.actions import Action, Object, Ref, Value
 from libresh.plan.decision import Outcome, Stalled
 from libresh.ports import SecretView, Watched
 
-__all__ = ["Ask", "Driver", "NoParameters", "Provision", "Seen", "Server", "ServerDriver", "Settings"]
-
-
-class NoParameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """For drivers that need none."""
+__all__ = ["Ask", "Driver", "Provision", "Seen", "Server", "ServerDriver", "Settings"]
 
 
 @dataclass(frozen=True)
