@@ -12,7 +12,7 @@ UP_ARGS := $(if $(NODES),--nodes $(NODES)) $(if $(SUFFIX),--suffix $(SUFFIX)) $(
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up down purge status check test test-api test-e2e test-chaos bench format generate verify lock venv clean
+.PHONY: help up down purge status check test test-api test-e2e bench format generate verify lock venv clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,7 +39,7 @@ venv: ## The Python environment for working on libre.sh, in .venv
 check: venv ## The fast part: format, lint, types, layers, unit and law tests (under a minute)
 	@tools/check $(ARGS)
 
-test: venv ## All but test-chaos: check, then the tests on a real API server and a real cluster (root)
+test: venv ## Everything: check, then the tests on a real API server and a real cluster (root)
 	@tools/check all $(ARGS)
 
 test-api: venv ## Only the tests that need a real API server
@@ -47,9 +47,6 @@ test-api: venv ## Only the tests that need a real API server
 
 test-e2e: venv ## Only the tests that need the local cluster (root)
 	@$(PYTEST) -m e2e $(ARGS)
-
-test-chaos: venv ## Only the stories that kill processes and cut power while people send (root)
-	@$(PYTEST) -m chaos $(ARGS)
 
 bench: venv ## Measure: the operator against its baselines, and how long things take (docs/performance.md)
 	@$(VENV)/bin/python -m bench $(ARGS)

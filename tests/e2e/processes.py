@@ -6,11 +6,9 @@ from pathlib import Path
 
 from e2e.kubernetes import Object
 
-PAUSE = "pause"
-
 
 def find(pod: Object, name: str = "") -> dict[int, str]:
-    """The processes of a pod by number, all but the one that holds its namespaces, or only those of a name."""
+    """The processes of a pod by number, the one that holds its network among them, or only those of a name."""
     uid = pod["metadata"]["uid"]
     marks = (f"pod{uid}/", f"pod{uid.replace('-', '_')}.slice/")
     found = {}
@@ -21,7 +19,7 @@ def find(pod: Object, name: str = "") -> dict[int, str]:
             groups, command = (entry / "cgroup").read_text(), (entry / "comm").read_text().strip()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if any(mark in groups for mark in marks) and command != PAUSE and name in ("", command):
+        if any(mark in groups for mark in marks) and name in ("", command):
             found[int(entry.name)] = command
     return found
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -60,10 +60,12 @@ class Traffic:
             self.answered["files"].append(time.monotonic())
             await asyncio.sleep(PAUSE)
 
-    async def attempt(self, doing: "asyncio.Future[str] | object") -> str:
+    async def attempt(self, doing: Awaitable[str]) -> str:
         """What it came to, or "" while something is down."""
         try:
-            return str(await asyncio.wait_for(doing, 20))  # type: ignore[arg-type]
+            # Not wait_for: before Python 3.12 it may swallow the cancellation that ends the traffic.
+            async with asyncio.timeout(20):
+                return await doing
         except OUTAGE as error:
             self.troubles.append(f"{type(error).__name__}: {error}"[:200])
             return ""

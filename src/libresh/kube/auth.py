@@ -118,7 +118,8 @@ class ExecPlugin:
         except OSError as error:
             raise LibreshError("exec-plugin", f"Cannot run the credential plugin {command}: {error}", hint) from error
         try:
-            output, _ = await asyncio.wait_for(plugin.communicate(), EXEC_TIMEOUT)
+            async with asyncio.timeout(EXEC_TIMEOUT):
+                output, _ = await plugin.communicate()
         except TimeoutError:
             plugin.kill()
             raise LibreshError("exec-plugin", f"The credential plugin {command} did not answer", hint) from None

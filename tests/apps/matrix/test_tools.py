@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.config import Config
 
 from libresh.apps.matrix import package
 
@@ -59,6 +60,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         def __init__(self, hs: Any, config: Any) -> None:
             self.cache_directory, self.bucket, self.prefix = str(tmp_path), "media", "some/"
             self.client = Bucket()
+            self.api_kwargs = {"config": Config()}
 
         def _get_s3_client(self) -> Bucket:
             return self.client
@@ -69,6 +71,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "twisted": {},
         "twisted.internet": {"reactor": reactor},
         "botocore": {},
+        "botocore.config": {"Config": Config},
         "botocore.exceptions": {"ClientError": ClientError},
     }
     for name, names in modules.items():
@@ -166,3 +169,8 @@ def test_it_gives_up_with_the_reason(start: Any, monkeypatch: pytest.MonkeyPatch
     clock = iter(range(100))
     with pytest.raises(SystemExit, match=r"did not answer within 5 s: no route to host"):
         start.wait_for_database({}, patience=5, clock=lambda: next(clock), sleep=lambda seconds: None)
+
+
+def test_a_server_that_moved_is_asked_anew(backend: Any) -> None:
+    config = backend.api_kwargs["config"]
+    assert (config.connect_timeout, config.read_timeout, config.retries["mode"]) == (5, 20, "standard")

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 
+from botocore.config import Config
 from s3_storage_provider import S3StorageProviderBackend
 from twisted.internet import reactor
 
@@ -17,6 +18,8 @@ logger = logging.getLogger("libresh.media")
 
 IDLE_SECONDS = 60
 SWEEP_SECONDS = 20
+PATIENCE = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 4})
+"""A server that vanished without a word, or moved to another address, is asked anew while the person still waits."""
 LOCAL_ONLY = ("url_cache", "url_cache_thumbnails")
 """Folders that Synapse does not store in the bucket, and clears by itself."""
 
@@ -26,6 +29,7 @@ class OffloadingBackend(S3StorageProviderBackend):
 
     def __init__(self, hs, config):
         super().__init__(hs, config)
+        self.api_kwargs["config"] = self.api_kwargs["config"].merge(PATIENCE)
         self._stop = threading.Event()
         sweeper = threading.Thread(target=self._sweep_for_ever, name="libresh-media", daemon=True)
         reactor.callWhenRunning(sweeper.start)
