@@ -18,6 +18,8 @@ from bench.widgets import is_done
 from libresh.kube.client import Client
 
 CHANGES = 100
+CROWD = 1000
+"""Matrix objects that share a class for mail and one for identity: a class holds about two thousand accounts."""
 SECRET_BYTES = 4096
 
 
@@ -33,8 +35,8 @@ def run(
     seconds = settled_seconds or (600.0 if full else 30.0)
     plan: list[tuple[type[InMemory] | type[Real], int, int, float]] = [
         (Real, 10, 30_000 if full else 0, 0.0),
-        (Real, matrices or (100 if full else 50), 0, seconds),
-        (InMemory, largest or (400 if full else 200), 30_000, 0.0),
+        (Real, matrices or (1000 if full else 50), 0, seconds),
+        (InMemory, largest or (10_000 if full else 200), 30_000, 0.0),
     ]
     rows = []
     for server, count, secrets, quiet in plan:
@@ -133,10 +135,12 @@ def manifests(what: str) -> list[Object]:
 
 
 def prepare(api: Api, count: int) -> None:
-    """Namespaces and the default classes."""
+    """Namespaces, the default classes, and classes for each thousand."""
     spaces = ["libresh-system", *(space(index) for index in range(count))]
     api.load([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": each}} for each in spaces])
-    api.load([document for document in manifests("classes") if document["kind"] == "ServiceClass"])
+    classes = [document for document in manifests("classes") if document["kind"] == "ServiceClass"]
+    crowds = range((count + CROWD - 1) // CROWD)
+    api.load([*classes, *(each for crowd in crowds for each in (mail_class(crowd), identity_class(crowd)))])
 
 
 def space(index: int) -> str:
@@ -147,12 +151,37 @@ def name(index: int) -> str:
     return f"chat-{index}"
 
 
+def service_class(name: str, kind: str, **parameters: str) -> Object:
+    spec = {"claimKind": kind, "driver": "embedded", "parameters": parameters}
+    return {
+        "apiVersion": "services.libre.sh/v1alpha1",
+        "kind": "ServiceClass",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+def mail_class(crowd: int) -> Object:
+    return service_class(f"mail-{crowd}", "SMTPAccount")
+
+
+def identity_class(crowd: int) -> Object:
+    return service_class(f"people-{crowd}", "OIDCClient", host=f"people-{crowd}.example.org")
+
+
 def matrix(index: int) -> Object:
+    crowd = index // CROWD
+    spec = {
+        "host": f"chat-{index}.example.org",
+        "mail": {"className": f"mail-{crowd}"},
+        "login": {"className": f"people-{crowd}"},
+        "settings": {"maxUploadSize": "50M"},
+    }
     return {
         "apiVersion": "apps.libre.sh/v1alpha1",
         "kind": "Matrix",
         "metadata": {"name": name(index), "namespace": space(index)},
-        "spec": {"host": f"chat-{index}.example.org", "mail": {}, "login": {}, "settings": {"maxUploadSize": "50M"}},
+        "spec": spec,
     }
 
 

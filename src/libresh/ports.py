@@ -13,6 +13,11 @@ from libresh.plan.decision import Decision
 
 T = TypeVar("T", bound=Resource)
 
+DECLARED = "declared"
+"""An aspect of an object: all but its status."""
+READY = "ready"
+"""An aspect of an object: whether it is Ready."""
+
 
 class SecretView(msgspec.Struct, frozen=True, gc=False):
     """A Secret as the core may see it: which keys it has and whether they changed, never their values."""
@@ -21,7 +26,7 @@ class SecretView(msgspec.Struct, frozen=True, gc=False):
     type: str
     keys: frozenset[str]
     digest: str
-    """Changes when a value changes. Keyed with the Secret's uid, so values cannot be guessed from it."""
+    """Changes when a value changes. Keyed with the uid of its owner or its own, so that equal values do not show."""
 
 
 class Reader(Protocol):
@@ -38,11 +43,18 @@ class Reader(Protocol):
         is: it is read once and from then on watched alone.
         """
 
-    async def secret(self, namespace: str, name: str) -> SecretView | None:
-        """A Secret's keys and digest, or None; also of Secrets that are not ours (each is then watched alone)."""
+    async def secret(self, namespace: str, name: str, *, ours: bool = False) -> SecretView | None:
+        """A Secret's keys and digest, or None; also of Secrets that are not ours (each is then watched alone).
 
-    async def load(self, type: type[T], name: str, namespace: str = "") -> T | None:
-        """One of our own kinds, decoded, or None."""
+        `ours`: one that libre.sh makes. While it is absent nobody else is expected to make it, so that is not watched.
+        """
+
+    async def load(self, type: type[T], name: str, namespace: str = "", *, only: Sequence[str] = ()) -> T | None:
+        """One of our own kinds, decoded, or None.
+
+        `only` (of DECLARED, READY): the aspects whose change matters. Where many read one object, whatever else
+        changes in it would wake all of them.
+        """
 
     async def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
         """All of one of our own kinds (`namespace=None`: everywhere), sorted by namespace and name."""

@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 from libresh.errors import Conflict, LibreshError, Unavailable
 from libresh.kube.auth import Access, FixedToken, TokenFile, find_access, from_kubeconfig, in_cluster
 from libresh.kube.client import Client
-from libresh.kube.errors import AlreadyExists, Expired, NotFound, Refused, Unauthorized, error_from
+from libresh.kube.errors import AlreadyExists, Expired, NotFound, Pending, Refused, Unauthorized, error_from
 from libresh.kube.exec import run_in_pod
 from libresh.kube.kinds import Kinds
 from libresh.kube.transport import encode_query, retry_after
@@ -48,6 +48,7 @@ ERRORS = [
     (410, {}, Expired),
     (401, {}, Unauthorized),
     (403, {}, Refused),
+    (403, {"details": {"causes": [{"reason": "NamespaceTerminating", "field": "metadata.namespace"}]}}, Pending),
     (422, {}, Refused),
     (400, {}, Refused),
     (429, {}, Unavailable),

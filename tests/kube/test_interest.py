@@ -6,18 +6,22 @@ from typing import Any
 import pytest
 
 from libresh.kube.cache import FieldIndex
-from libresh.kube.interest import DECLARED, Interest
+from libresh.kube.interest import Interest
 from libresh.kube.kinds import KindInfo
 from libresh.kube.objects import Entry, Shape
+from libresh.ports import DECLARED, READY
 
 ONE, TWO = ("App", "ns", "one"), ("App", "ns", "two")
 SHAPE = Shape(KindInfo("Pod", "v1", "pods"))
 
 
-def pod(name: str = "p", namespace: str = "ns", host: str = "", generation: int = 1, **labels: str) -> Entry:
+def pod(
+    name: str = "p", namespace: str = "ns", host: str = "", generation: int = 1, ready: str = "", **labels: str
+) -> Entry:
     metadata: dict[str, Any] = {"name": name, "namespace": namespace, "labels": labels}
     metadata |= {"resourceVersion": "1", "generation": generation}
-    return SHAPE.entry(json.dumps({"metadata": metadata, "spec": {"host": host}}).encode())
+    status = {"conditions": [{"type": "Ready", "status": ready}]} if ready else {}
+    return SHAPE.entry(json.dumps({"metadata": metadata, "spec": {"host": host}, "status": status}).encode())
 
 
 CASES: dict[str, tuple[Any, Entry | None, Entry | None, bool]] = {
@@ -40,6 +44,18 @@ CASES: dict[str, tuple[Any, Entry | None, Entry | None, bool]] = {
     "a label, for what is declared": (("Pod", "=", DECLARED), pod(), pod(app="x"), True),
     "its deletion, for what is declared": (("Pod", "=", DECLARED), pod(), None, True),
     "its status alone, for what is declared": (("Pod", "=", DECLARED), pod(), pod(), False),
+    "its edit, for what it declares": (("Pod", "ns", "p", DECLARED), pod(), pod(generation=2), True),
+    "its deletion, for what it declares": (("Pod", "ns", "p", DECLARED), pod(), None, True),
+    "its status alone, for what it declares": (("Pod", "ns", "p", DECLARED), pod(), pod(ready="True"), False),
+    "its becoming ready": (("Pod", "ns", "p", READY), pod(ready="False"), pod(ready="True"), True),
+    "its being ready no more": (("Pod", "ns", "p", READY), pod(ready="True"), pod(ready="Unknown"), True),
+    "the end of a ready one": (("Pod", "ns", "p", READY), pod(ready="True"), None, True),
+    "an edit of one that stays ready": (
+        ("Pod", "ns", "p", READY),
+        pod(ready="True"),
+        pod(ready="True", generation=2),
+        False,
+    ),
     "another value": (("Pod", "=", "spec.host", "h"), None, pod(host="i"), False),
 }
 

@@ -24,6 +24,8 @@ SPECS: dict[str, list[dict[str, Any]]] = {
 }
 """More specs than the smallest, by kind: what an application can do should be in one of them."""
 SETTINGS = Settings(image_prefix="images.example.org", ca_bundle="ours")
+SHARED = {"SMTPAccount": "mail-for-all", "OIDCClient": "people"}
+"""Kinds whose classes run one server for all claims, with a class."""
 LONGEST = "n" * APP_NAME_LIMIT
 CASES = [(package, spec) for package in packages().values() for spec in SPECS.get(package.kind_name, [{}])]
 
@@ -49,6 +51,7 @@ def sample(package: AnyPackage, spec: dict[str, Any], name: str = LONGEST) -> In
             keys=frozenset(REQUIRED[need.claim.KIND.kind]),
             claim=f"{name}-{need.suffix}",
             driver="embedded",
+            shared=SHARED.get(need.claim.KIND.kind, ""),
         )
         for need in package.needs(app, app.spec)
     }

@@ -1,12 +1,14 @@
 """Laws that every driver keeps, whoever wrote it."""
 
+from typing import cast
+
 import pytest
 
 from laws import samples
 from libresh.drivers.connection import REQUIRED, missing_keys
-from libresh.drivers.model import Driver
+from libresh.drivers.model import Driver, ServerDriver, runs_server
 from libresh.plan import naming
-from libresh.plan.actions import Literal
+from libresh.plan.actions import Literal, Theirs
 from libresh.plan.objects import USER
 
 every_driver = pytest.mark.parametrize("driver", list(samples.all_drivers()), ids=samples.driver_id)
@@ -127,3 +129,14 @@ def test_secrets_are_never_arguments(driver: Driver) -> None:
             }
             words = " ".join([*container.get("command", []), *container.get("args", [])])
             assert not any(f"$({name})" in words for name in secret_variables)
+
+
+@every_driver
+def test_it_makes_the_secrets_it_looks_at_or_says_that_others_do(driver: Driver) -> None:
+    ask = samples.sample_ask(driver)
+    looked = set(driver.looks_at(ask))
+    if runs_server(driver):
+        cls, server = samples.sample_class(driver), cast(ServerDriver, driver)
+        looked |= set(server.server_looks_at(cls, ask.parameters, [ask.claim], samples.SETTINGS))
+    made = {mint.ref for mint in samples.minted(samples.planned(driver))}
+    assert {ref for ref in looked if ref.kind == "Secret" and not isinstance(ref, Theirs)} <= made

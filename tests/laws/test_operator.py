@@ -53,7 +53,7 @@ async def test_connections_that_somebody_deletes_come_back_as_they_were() -> Non
     async with whole(matrix()) as world:
         await world.start()
         await world.settle()
-        before = secrets_of(world.api)
+        before, running = secrets_of(world.api), templates(world.api)
         for secret in world.api.objects("Secret", "team"):
             if secret["metadata"]["name"].endswith(("-connection", "-config")):
                 world.api.delete("Secret", secret["metadata"]["name"], "team")
@@ -61,6 +61,20 @@ async def test_connections_that_somebody_deletes_come_back_as_they_were() -> Non
         assert world.not_ready() == {}
         after = secrets_of(world.api)
         assert sorted(name for name in before if before[name] != after.get(name)) == []
+        assert templates(world.api) == running, "nothing is restarted for a Secret that came back as it was"
+
+
+async def test_a_service_that_fails_is_told_and_is_well_again(caplog: pytest.LogCaptureFixture) -> None:
+    async with whole(matrix()) as world:
+        await world.start()
+        await world.settle()
+        world.workloads.hold("StatefulSet", "chat-db-pg")
+        await world.settle()
+        assert sorted(world.not_ready()) == ["Matrix team/chat", "PostgreSQL team/chat-db"]
+        world.workloads.release("StatefulSet", "chat-db-pg")
+        await world.settle()
+        assert world.not_ready() == {}
+        assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 async def test_a_lost_password_comes_back_from_the_connection() -> None:
@@ -144,6 +158,12 @@ async def test_no_secret_value_reaches_a_status_or_an_event() -> None:
         shown = "".join(str(obj) for kind in (*kinds, "ConfigMap", "Job", "Event") for obj in world.api.objects(kind))
         assert values
         assert not any(value in shown for value in (*values, *plain) if is_secret(value))
+
+
+def templates(api: Any) -> dict[str, Any]:
+    """What runs, by name."""
+    found = [*api.objects("Deployment", "team"), *api.objects("StatefulSet", "team")]
+    return {workload["metadata"]["name"]: workload["spec"]["template"] for workload in found}
 
 
 def is_secret(value: str) -> bool:

@@ -37,7 +37,7 @@ class World:
     async def get(self, ref: Ref, *, foreign: bool = False) -> Object | None:
         return self.objects.get(ref)
 
-    async def secret(self, namespace: str, name: str) -> SecretView | None:
+    async def secret(self, namespace: str, name: str, *, ours: bool = False) -> SecretView | None:
         mint = self.secrets.get(Ref("Secret", name, namespace))
         if mint is None:
             return None
@@ -45,7 +45,7 @@ class World:
         digest = hashlib.sha256(f"{meta.uid}{sorted(map(repr, mint.values.items()))}".encode()).hexdigest()
         return SecretView(meta, mint.type, frozenset(mint.values), digest)
 
-    async def load(self, type: type[Any], name: str, namespace: str = "") -> Any:
+    async def load(self, type: type[Any], name: str, namespace: str = "", *, only: Sequence[str] = ()) -> Any:
         found = self.objects.get(Ref(type.KIND.kind, name, namespace))
         return None if found is None else msgspec.convert(found, type)
 

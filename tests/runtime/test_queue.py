@@ -53,6 +53,22 @@ def test_a_key_in_work_comes_again_only_when_done() -> None:
     assert queue.take() is None
 
 
+def test_a_key_may_rest_after_its_work() -> None:
+    queue, clock = made()
+    queue.add("a")
+    queue.take()
+    queue.add("a")
+    queue.later("a", 3600)
+    queue.done("a", 5)
+    assert queue.take() is None
+    assert len(queue) == 0
+    clock.now += 5
+    assert taken(queue) == ["a"]
+    queue.done("a", 5)
+    clock.now += 5
+    assert queue.take() is None, "nothing was added meanwhile: there is nothing to come back for"
+
+
 def test_what_changed_goes_before_what_is_due() -> None:
     queue, clock = made()
     queue.add("idle", urgent=False)

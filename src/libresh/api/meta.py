@@ -195,3 +195,7 @@ class Resource(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=True)
                 current = condition.observed_generation in (0, self.metadata.generation)
                 return bool(condition.status == "True" and current)
         return False
+
+    def was_ready(self) -> bool:
+        """Whether Ready was last observed True, be it for an earlier generation."""
+        return any(c.type == "Ready" and c.status == "True" for c in getattr(self.status, "conditions", None) or ())

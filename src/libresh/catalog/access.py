@@ -93,13 +93,14 @@ def bound(builder: "Builder") -> list[Object]:
     if any(binding.driver != EMBEDDED for binding in bindings):
         # Only the connection secret knows where such a service is, and the core does not read secrets.
         return [{"to": list(ANYWHERE)}]
-    owners = [naming.owner_value(binding.claim_kind, binding.claim) for binding in bindings]
-    beside = [{"podSelector": {"matchLabels": {naming.OWNER_LABEL: owner}}} for owner in owners]
-    servers = {
-        "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: builder.instance.settings.system_namespace}},
-        "podSelector": {"matchLabels": {naming.MANAGED_LABEL: naming.MANAGED_BY}},
-    }
-    return [{"to": [*beside, servers]}] if bindings else []
+    owners = [naming.owner_value(each.claim_kind, each.claim) for each in bindings if not each.shared]
+    beside: list[Object] = [{"podSelector": {"matchLabels": {naming.OWNER_LABEL: owner}}} for owner in owners]
+    system = {"matchLabels": {NAMESPACE_LABEL: builder.instance.settings.system_namespace}}
+    classes = sorted({naming.owner_value("ServiceClass", each.shared) for each in bindings if each.shared})
+    servers: list[Object] = [
+        {"namespaceSelector": system, "podSelector": {"matchLabels": {naming.OWNER_LABEL: owner}}} for owner in classes
+    ]
+    return [{"to": [*beside, *servers]}] if bindings else []
 
 
 def world(builder: "Builder") -> list[Object]:

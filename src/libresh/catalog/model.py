@@ -52,6 +52,8 @@ class Binding:
     """The claim it comes from; empty for a secret that somebody made."""
     driver: str = ""
     """Who serves the claim."""
+    shared: str = ""
+    """The class of the claim, where it runs one server for all its claims."""
 
     def key(self, name: str) -> SecretKey:
         """One value of the connection, for a template or an environment variable."""

@@ -17,7 +17,7 @@ from libresh.plan.actions import Action, Object, Ref, Value
 from libresh.plan.decision import Outcome, Stalled
 from libresh.ports import SecretView, Watched
 
-__all__ = ["Ask", "Driver", "Provision", "Seen", "Server", "ServerDriver", "Settings"]
+__all__ = ["Ask", "Driver", "Provision", "Seen", "Server", "ServerDriver", "Settings", "runs_server"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Ask:
     keep: bool
     """Whether the data outlives the claim."""
     settings: Settings
+    served: bool = True
+    """Whether the class says that its server works, where it runs one. Looked at for claims that are bound."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class Driver(Protocol):
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
         """What should exist for this claim, and how it stands."""
+
+
+def runs_server(driver: Driver | None) -> bool:
+    """Whether classes of this driver run one server for all their claims."""
+    return hasattr(driver, "plan_server")
 
 
 class ServerDriver(Driver, Protocol):

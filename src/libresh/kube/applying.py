@@ -69,8 +69,8 @@ class Performer:
         match action:
             case Apply(object=wish):
                 return await self.apply(wish, owner)
-            case Delete(ref=ref, uid=uid, orphan=orphan):
-                return await self.delete(ref, owner, uid=uid, orphan=orphan)
+            case Delete(ref=ref, uid=uid):
+                return await self.delete(ref, owner, uid=uid)
             case Mint():
                 self._declared("Secret", owner)
                 return await self.minter.mint(action, owner.reader, lambda meta: check_ours(meta, action.ref, owner))
@@ -163,7 +163,7 @@ class Performer:
 
     # --- delete ----------------------------------------------------------------------------------------------
 
-    async def delete(self, ref: Ref, owner: Owner, *, uid: str = "", orphan: bool = False) -> bool:
+    async def delete(self, ref: Ref, owner: Owner, *, uid: str = "") -> bool:
         """Deletes an object of ours, if it is the one that was seen."""
         self._declared(ref.kind, owner)
         cache = self.cluster.cache(ref.kind)
@@ -178,7 +178,7 @@ class Performer:
                 ref.name,
                 ref.namespace,
                 uid=entry.meta.uid,
-                propagation="Orphan" if orphan else "Background",
+                propagation="Background",
             )
         except Conflict:
             await self.cluster.refresh_object(ref.kind, ref.namespace, ref.name)

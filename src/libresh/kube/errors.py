@@ -97,6 +97,8 @@ class Status(msgspec.Struct, gc=False):
 
 
 STATUS = msgspec.json.Decoder(Status)
+TERMINATING = "NamespaceTerminating"
+"""What the API server calls its refusal to make anything in a namespace that is being deleted."""
 
 
 def parse_status(body: bytes) -> Status:
@@ -130,6 +132,8 @@ def error_from(code: int, body: bytes, what: str, *, secret: bool = False) -> Li
             return Expired("expired", message)
         case 401:
             return Unauthorized("unauthorized", message, "check the credentials of this client")
+        case 403 if any(cause.reason == TERMINATING for cause in causes):
+            return Pending(TERMINATING, f"{message}: what is in it goes with it")
         case 408 | 429 | 500 | 502 | 503 | 504:
             return Unavailable("api-unavailable", message)
     return Refused(message, code=code, fields=fields)

@@ -25,7 +25,7 @@ Name = tuple[str, str, str]
 LIMIT = 2000
 """Each watch is a connection. What comes after the limit is read in every pass, and noticed at the re-check."""
 PATIENCE = 3.0
-"""What is absent is mostly about to be made by us, and then our own cache shows it: only what is absent for longer is
+"""What is absent may be about to be made by us, and then our own cache shows it: only what is absent for longer is
 watched. Meanwhile it counts as absent without being read again."""
 
 

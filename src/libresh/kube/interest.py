@@ -7,15 +7,19 @@ A token says what was read:
     (kind, namespace | None, labels) the objects with these labels (labels: a sorted tuple of pairs)
     (kind, "=", path, value)         the objects whose field has a value
     (kind, "=", DECLARED)            all of a kind, but for their status
+    (kind, namespace, name, DECLARED) one object, but for its status
+    (kind, namespace, name, READY)   one object, for whether it is ready
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
+import msgspec
+
 from libresh.kube.cache import FieldIndex, Key
 from libresh.kube.objects import Entry
+from libresh.ports import DECLARED, READY
 
-DECLARED = "declared"
 Token = tuple[object, ...]
 Labels = tuple[tuple[str, str], ...]
 
@@ -111,6 +115,10 @@ class Interest:
         yield from self.readers((kind,))
         if is_declared_anew(old, new):
             yield from self.readers((kind, "=", DECLARED))
+            yield from self.readers((kind, namespace, name, DECLARED))
+        readiness = (kind, namespace, name, READY)
+        if readiness in self._readers and is_ready(old) != is_ready(new):
+            yield from self.readers(readiness)
         yield from self._selecting(kind, namespace, present)
         for index in indexes:
             for value in {index.value(entry) for entry in present}:
@@ -149,4 +157,33 @@ def is_declared_anew(old: Entry | None, new: Entry | None) -> bool:
         after.labels,
         after.annotations,
         after.deletion_timestamp,
+    )
+
+
+class Condition(msgspec.Struct):
+    type: str
+    status: str
+
+
+class Status(msgspec.Struct):
+    conditions: list[Condition] = []
+
+
+class Body(msgspec.Struct):
+    status: Status | None = None
+
+
+BODY = msgspec.json.Decoder(Body)
+
+
+def is_ready(entry: Entry | None) -> bool:
+    """Whether an object's condition Ready is True."""
+    if entry is None or entry.body is None:
+        return False
+    try:
+        status = BODY.decode(entry.body).status
+    except msgspec.MsgspecError:
+        return False
+    return any(
+        condition.type == "Ready" and condition.status == "True" for condition in (status or Status()).conditions
     )

@@ -11,11 +11,11 @@ from libresh.api.meta import Resource
 from libresh.errors import LibreshError
 from libresh.kube.cache import Cache, Key
 from libresh.kube.cluster import Cluster
-from libresh.kube.interest import DECLARED, Token
+from libresh.kube.interest import Token
 from libresh.kube.objects import Entry, has_labels, owner_uid
 from libresh.kube.views import secret_view
 from libresh.plan.actions import Object, Ref
-from libresh.ports import SecretView
+from libresh.ports import DECLARED, SecretView
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,8 @@ class PassReader:
         self.uid = uid
         self.allowed = allowed
         self.tokens: list[Token] = []
+        self.count = 0
+        """How many objects were looked at."""
         self._foreign: list[tuple[str, str, str]] = []
         self._now: datetime | None = None
 
@@ -54,12 +56,13 @@ class PassReader:
             )
         return self.cluster.cache(kind)
 
-    def _note(self, kind: str, namespace: str, name: str, entry: Entry | None) -> None:
+    def _note(self, kind: str, namespace: str, name: str, entry: Entry | None, aspects: Sequence[str] = ()) -> None:
+        self.count += 1
         # The object itself and its children bring us back anyway: they need no record.
         if (kind, namespace, name) == self.key:
             return
         if entry is None or owner_uid(entry.meta) != self.uid:
-            self.tokens.append((kind, namespace, name))
+            self.tokens += [(kind, namespace, name, aspect) for aspect in aspects] or [(kind, namespace, name)]
 
     async def get(self, ref: Ref, *, foreign: bool = False) -> Object | None:
         """The object as JSON, or None. With `foreign` also one that libre.sh did not make."""
@@ -76,27 +79,29 @@ class PassReader:
         cache.keep_bodies = True
         return cache.shape.value(await self.cluster.whole(ref.kind, entry))
 
-    async def secret(self, namespace: str, name: str) -> SecretView | None:
-        """A Secret's keys and digest, or None; ours or not."""
+    async def secret(self, namespace: str, name: str, *, ours: bool = False) -> SecretView | None:
+        """A Secret's keys and digest, or None. `ours`: its coming into being needs no watch of its own."""
         cache = self._cache("Secret")
         entry = cache.get(namespace, name)
         self._note("Secret", namespace, name, entry)
         if entry is None and cache.selector:
-            entry = await self._look("Secret", namespace, name)
+            entry = await self._look("Secret", namespace, name, ours=ours)
         if entry is None:
             return None
         return secret_view(await self.cluster.whole("Secret", entry))
 
-    async def _look(self, kind: str, namespace: str, name: str) -> Entry | None:
-        self._foreign.append((kind, namespace, name))
-        return await self.cluster.foreign.look(kind, namespace, name)
+    async def _look(self, kind: str, namespace: str, name: str, *, ours: bool = False) -> Entry | None:
+        entry = await self.cluster.foreign.look(kind, namespace, name)
+        if entry is not None or not ours:
+            self._foreign.append((kind, namespace, name))
+        return entry
 
-    async def load(self, type: type[T], name: str, namespace: str = "") -> T | None:
-        """One of our own kinds, decoded, or None."""
+    async def load(self, type: type[T], name: str, namespace: str = "", *, only: Sequence[str] = ()) -> T | None:
+        """One of our own kinds, decoded, or None. `only`: the aspects of it whose change matters."""
         kind = type.KIND.kind
         cache = self._cache(kind)
         entry = cache.get(namespace, name)
-        self._note(kind, namespace, name, entry)
+        self._note(kind, namespace, name, entry, only)
         return None if entry is None else typed(cache, entry)  # type: ignore[return-value]
 
     async def list(self, type: type[T], namespace: str | None = None) -> Sequence[T]:
@@ -123,6 +128,7 @@ class PassReader:
     def _typed(self, cache: Cache, entries: Iterable[Entry]) -> Sequence[T]:
         found: list[T] = []
         for entry in sorted(entries, key=key_of):
+            self.count += 1
             try:
                 found.append(typed(cache, entry))  # type: ignore[arg-type]
             except InvalidObject as error:

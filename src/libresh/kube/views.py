@@ -5,7 +5,8 @@ import hmac
 
 import msgspec
 
-from libresh.kube.objects import CANONICAL, Entry
+from libresh.api.meta import ObjectMeta
+from libresh.kube.objects import CANONICAL, Entry, owner_uid
 from libresh.ports import SecretView
 
 
@@ -28,9 +29,10 @@ class Trimmed(msgspec.Struct, gc=False):
 SECRET = msgspec.json.Decoder(SecretBody)
 
 
-def digest_of(uid: str, data: dict[str, str]) -> str:
-    """Changes when a value changes."""
-    return hmac.new(uid.encode(), CANONICAL.encode(data), hashlib.sha256).hexdigest()[:32]
+def digest_of(meta: ObjectMeta, data: dict[str, str]) -> str:
+    """Changes when a value changes, but not when a Secret of ours is deleted and comes back with the same values."""
+    key = owner_uid(meta) or meta.uid
+    return hmac.new(key.encode(), CANONICAL.encode(data), hashlib.sha256).hexdigest()[:32]
 
 
 def secret_view(entry: Entry) -> SecretView:
@@ -39,12 +41,12 @@ def secret_view(entry: Entry) -> SecretView:
     if body.view is not None:
         return SecretView(entry.meta, body.type, frozenset(body.view.keys), body.view.digest)
     data = body.data or {}
-    return SecretView(entry.meta, body.type, frozenset(data), digest_of(entry.meta.uid, data))
+    return SecretView(entry.meta, body.type, frozenset(data), digest_of(entry.meta, data))
 
 
 def trim_secret(entry: Entry) -> Entry:
     """The same Secret without its values."""
     body = SECRET.decode(entry.body or b"{}")
     data = body.data or {}
-    trimmed = SecretBody(type=body.type, view=Trimmed(sorted(data), digest_of(entry.meta.uid, data)))
+    trimmed = SecretBody(type=body.type, view=Trimmed(sorted(data), digest_of(entry.meta, data)))
     return Entry(entry.meta, msgspec.json.encode(trimmed), entry.version)

@@ -28,6 +28,11 @@ class Ref:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Theirs(Ref):
+    """Names an object that is not libre.sh's to make: while it is absent, its coming must be noticed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Apply:
     """Server-side apply `object` (its fields become ours). Absent fields we once owned are removed."""
@@ -37,11 +42,10 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Delete `ref`. With `uid`, only that very object; `orphan` leaves its dependants alone."""
+    """Delete `ref`. With `uid`, only that very object."""
 
     ref: Ref
     uid: str = ""
-    orphan: bool = False
 
 
 @dataclass(frozen=True, slots=True)

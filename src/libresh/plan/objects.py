@@ -246,8 +246,9 @@ def build_deployment(
     content: str = "",
     replicas: int = 1,
     recreate: bool = True,
+    deadline: int | None = None,
 ) -> Object:
-    """A Deployment. `recreate`: never two at once, for what must be alone."""
+    """A Deployment. `recreate`: never two at once, for what must be alone. `deadline`: seconds a roll-out may take."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -255,6 +256,7 @@ def build_deployment(
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 2,
+            **({"progressDeadlineSeconds": deadline} if deadline else {}),
             "selector": {"matchLabels": dict(selector)},
             "strategy": {"type": "Recreate"}
             if recreate

@@ -33,6 +33,24 @@ def is_available(workload: Object | None) -> bool:
     return bool(status_of(workload).get("readyReplicas", 0))
 
 
+def is_rolling(workload: Object | None) -> bool:
+    """Whether a Deployment is on its way to the pods its latest spec asks for, within its deadline.
+
+    A pod that fails later is no roll-out: the Deployment then still says that its newest pods were available once.
+    """
+    if workload is None:
+        return False
+    if not is_current(workload):
+        return True
+    status = status_of(workload)
+    conditions = {condition["type"]: condition for condition in status.get("conditions", ())}
+    progressing = conditions.get("Progressing", {})
+    if progressing.get("status") != "True":
+        return False
+    replaced = status.get("updatedReplicas", 0) >= workload["spec"].get("replicas", 1)
+    return not replaced or progressing.get("reason") != "NewReplicaSetAvailable"
+
+
 def job_result(job: Object | None) -> bool | None:
     """True: the Job completed; False: it failed for good; None: neither yet."""
     for condition in status_of(job).get("conditions", ()):

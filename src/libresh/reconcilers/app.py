@@ -115,7 +115,8 @@ class AppReconciler(Generic[A]):
         jobs = {each["metadata"]["name"]: each for each in await reader.owned("Job", obj)}
         claims = tuple([each for claim in CLAIMS for each in await owned_claims(claim, obj, reader)])
         kept = {
-            each.part: await reader.secret(obj.namespace, f"{obj.name}-{each.part}") for each in self.kept("Secret")
+            each.part: await reader.secret(obj.namespace, f"{obj.name}-{each.part}", ours=True)
+            for each in self.kept("Secret")
         }
         seen = Observed(
             effective,

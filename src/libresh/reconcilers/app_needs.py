@@ -9,7 +9,9 @@ from libresh.api.conditions import READY, STALLED, find
 from libresh.api.meta import Resource
 from libresh.catalog.build import claim_name, is_own
 from libresh.catalog.model import Binding, Need
+from libresh.drivers import drivers
 from libresh.drivers.connection import missing_keys
+from libresh.drivers.model import runs_server
 from libresh.plan.actions import Ref
 from libresh.plan.decision import Outcome, Stalled, Waiting
 from libresh.ports import Reader, SecretView
@@ -94,8 +96,16 @@ def bindings_of(app: App, backing: Sequence[Backing]) -> dict[str, Binding] | No
             keys=each.secret.keys,
             claim=each.claim.name if each.claim else "",
             driver=(each.claim.status.driver or "") if each.claim else "",
+            shared=shared_class(each.claim),
         )
     return found
+
+
+def shared_class(claim: Claim | None) -> str:
+    """The class of a claim, where it runs one server for all its claims."""
+    if claim is None or not runs_server(drivers().get((claim.KIND.kind, claim.status.driver or ""))):
+        return ""
+    return claim.status.class_name or ""
 
 
 def message_of(backing: Backing) -> str:

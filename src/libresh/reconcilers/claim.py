@@ -9,6 +9,7 @@ One reconciler serves every kind of claim: what differs is in the drivers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -18,11 +19,11 @@ from libresh.api.meta import Resource
 from libresh.api.services import ServiceClass
 from libresh.drivers import drivers, names_for
 from libresh.drivers.connection import TYPES, missing_keys
-from libresh.drivers.model import Ask, Driver, Provision, Seen, Settings
+from libresh.drivers.model import Ask, Driver, Provision, Seen, Settings, runs_server
 from libresh.plan import naming, objects
-from libresh.plan.actions import Action, Delete, Mint, Object, Ref, Release
+from libresh.plan.actions import Action, Delete, Mint, Object, Ref, Release, Theirs
 from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
-from libresh.ports import Reader, SecretView, Watched
+from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
 
 C = TypeVar("C", bound=Claim)
 
@@ -47,6 +48,8 @@ class Chosen:
     driver: str
     parameters: dict[str, Any]
     keep: bool
+    served: bool = True
+    """Whether the class says that its server works, where it runs one."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class ClaimReconciler(Generic[C]):
         driver = drivers()[obj.KIND.kind, chosen.driver]
         seen = await observe_refs(driver.looks_at(ask), reader)
         seen = Seen(seen.objects, seen.secrets, await observe_pods(obj, reader))
-        connection = await reader.secret(obj.namespace, obj.connection_secret)
+        connection = await reader.secret(obj.namespace, obj.connection_secret, ours=True)
         owners = tuple(o.uid for o in connection.metadata.owner_references if o.controller) if connection else ()
         return Observed(self.settings, chosen, ask, seen, connection, owners)
 
@@ -109,7 +112,8 @@ class ClaimReconciler(Generic[C]):
         provision = driver.plan(seen.ask, seen.seen)
         if obj.status.driver is None:
             # Which class serves the claim is on record before anything of that class is made.
-            return Decision(Waiting(PROVISIONING, "Provisioning begins"), status_of(obj, seen.chosen, provision))
+            begins = Waiting(PROVISIONING, "Provisioning begins", recheck=timedelta(0))
+            return Decision(begins, status_of(obj, seen.chosen, provision))
         actions = (*provision.actions, *connection_actions(obj, provision))
         outcome = conclude(obj, provision, seen)
         settled = isinstance(outcome, Settled)
@@ -120,14 +124,19 @@ class ClaimReconciler(Generic[C]):
 async def observe_class(claim: Claim, reader: Reader) -> Chosen | Stalled | Waiting:
     """The class that serves the claim: the one it was provisioned with, or the one it would be."""
     if claim.status.driver and claim.status.class_name:
-        cls = await reader.load(ServiceClass, claim.status.class_name)
+        serves = claim.status.binding is not None and runs_server(drivers().get((claim.KIND.kind, claim.status.driver)))
+        cls = await reader.load(
+            ServiceClass, claim.status.class_name, only=(DECLARED, READY) if serves else (DECLARED,)
+        )
         default = cls.spec.deletion_policy if cls else "Retain"
         policy = claim.spec.deletion_policy or (claim.status.deletion_policy if cls is None else default) or "Retain"
-        return Chosen(claim.status.class_name, claim.status.driver, claim.status.parameters or {}, policy == "Retain")
-    classes = [c for c in await reader.list(ServiceClass) if c.spec.claim_kind == claim.KIND.kind]
+        served = not serves or (cls is not None and cls.was_ready())
+        parameters = claim.status.parameters or {}
+        return Chosen(claim.status.class_name, claim.status.driver, parameters, policy == "Retain", served)
+    classes = [c for c in await reader.declared(ServiceClass) if c.spec.claim_kind == claim.KIND.kind]
     if claim.wanted_class is None:
         return choose_default(claim, classes)
-    cls = await reader.load(ServiceClass, claim.wanted_class)
+    cls = await reader.load(ServiceClass, claim.wanted_class, only=(DECLARED,))
     return check_class(claim, cls, classes)
 
 
@@ -183,7 +192,7 @@ def build_ask(claim: Claim, chosen: Chosen, settings: Settings) -> Ask | Stalled
     parameters = read_parameters(driver, chosen.name, chosen.parameters)
     if isinstance(parameters, Stalled):
         return parameters
-    return Ask(claim, chosen.name, parameters, chosen.keep, settings)
+    return Ask(claim, chosen.name, parameters, chosen.keep, settings, chosen.served)
 
 
 def read_parameters(driver: Driver, class_name: str, parameters: dict[str, Any]) -> Any | Stalled:
@@ -213,7 +222,7 @@ async def observe_refs(refs: Sequence[Ref], reader: Reader) -> Seen:
     secrets: dict[Ref, SecretView | None] = {}
     for ref in refs:
         if ref.kind == "Secret":
-            secrets[ref] = await reader.secret(ref.namespace, ref.name)
+            secrets[ref] = await reader.secret(ref.namespace, ref.name, ours=not isinstance(ref, Theirs))
         else:
             found[ref] = await reader.get(ref)
     return Seen(found, secrets)

@@ -6,14 +6,14 @@ deleted while claims use it ──> waits for the last of them
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from libresh.api import CLAIMS
 from libresh.api.claims import Claim
 from libresh.api.services import ServiceClass
 from libresh.drivers import drivers, names_for
-from libresh.drivers.model import Driver, Seen, Server, ServerDriver, Settings
+from libresh.drivers.model import Driver, Seen, Server, ServerDriver, Settings, runs_server
 from libresh.plan.actions import Release
 from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
 from libresh.ports import Reader, Watched
@@ -69,7 +69,8 @@ class ServiceClassReconciler:
             return Decision(held(obj, seen.claims) or unknown_driver(obj), {"claims": len(seen.claims)})
         parameters = read_parameters(driver, obj.name, obj.spec.parameters)
         if isinstance(parameters, Stalled):
-            return Decision(held(obj, seen.claims) or parameters, {"claims": len(seen.claims)})
+            refused = replace(parameters, ready=obj.was_ready())
+            return Decision(held(obj, seen.claims) or refused, {"claims": len(seen.claims)})
         server = plan_server(driver, obj, parameters, seen)
         status = {
             "claims": len(seen.claims),
@@ -79,11 +80,6 @@ class ServiceClassReconciler:
         }
         outcome = held(obj, seen.claims) or server.outcome
         return Decision(outcome, status, server.actions, prune=isinstance(server.outcome, Settled))
-
-
-def runs_server(driver: Driver) -> bool:
-    """Whether classes of this driver run one server for all their claims."""
-    return hasattr(driver, "plan_server")
 
 
 def plan_server(driver: Driver, cls: ServiceClass, parameters: Any, seen: Observed) -> Server:

@@ -12,6 +12,10 @@ from libresh.runtime.queue import Queue
 
 log = logging.getLogger(__name__)
 
+FEW = 20
+EACH = 0.0005
+"""Seconds of rest for each object a pass read, where it read more than a few: what thousands come to share (a class and
+its claims) must not be looked at as a whole for every one of them."""
 CONFLICTS = 5
 """After so many conflicts in a row on one object it is looked at with backoff, too."""
 
@@ -26,6 +30,8 @@ class Controller:
         self.workers = workers
         self.queue: Queue[Key] = Queue()
         self._conflicts: dict[Key, int] = {}
+        self._rested: dict[Key, float] = {}
+        """Until when a key that was just worked on is left alone."""
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = False
         self._waiting = metrics.waiting.at(self.kind, self.kind)
@@ -35,7 +41,11 @@ class Controller:
 
     def wake(self, key: Key, own: bool) -> None:
         """Something about this object changed; `own` says that it was the object itself."""
-        self.queue.add(key, urgent=bool(self._tasks))
+        until = self._rested.get(key, 0.0)
+        if until > (now := time.monotonic()):
+            self.queue.soon(key, until - now)
+        else:
+            self.queue.add(key, urgent=bool(self._tasks))
 
     def defer(self, key: Key, delay: float) -> None:
         """Something that many share changed."""
@@ -75,15 +85,26 @@ class Controller:
             key = await queue.get()
             started = time.perf_counter()
             self._waiting.observe(queue.waited)
+            rest = 0.0
             try:
-                self._settle(key, await once(key, queue.failures(key)))
+                result = await once(key, queue.failures(key))
+                rest = self._leave_alone(key, result.read)
+                self._settle(key, result)
             except Exception:
                 # The loop turns everything into a result; what still comes through must not end the worker.
                 log.exception("a pass broke the loop: %s", key)
                 queue.retry(key)
             finally:
-                queue.done(key)
+                queue.done(key, rest)
                 self._working.observe(time.perf_counter() - started)
+
+    def _leave_alone(self, key: Key, read: int) -> float:
+        """For how many seconds the object of a pass that `read` so many others is left alone."""
+        if read <= FEW:
+            return 0.0
+        rest = read * EACH
+        self._rested[key] = time.monotonic() + rest
+        return rest
 
     def _settle(self, key: Key, result: Result) -> None:
         """When to look again."""
@@ -92,6 +113,7 @@ class Controller:
             case End.GONE:
                 queue.forget(key)
                 self._conflicts.pop(key, None)
+                self._rested.pop(key, None)
             case End.CONFLICT:
                 count = self._conflicts[key] = self._conflicts.get(key, 0) + 1
                 if count > CONFLICTS:

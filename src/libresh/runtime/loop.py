@@ -13,7 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -63,6 +63,8 @@ class Result:
     wrote: int = 0
     error: Exception | None = None
     decision: Decision | None = None
+    read: int = 0
+    """How many objects the pass looked at."""
 
 
 @dataclass(slots=True)
@@ -135,7 +137,7 @@ class Loop:
         )
         started = time.perf_counter()
         try:
-            result = await self._guarded(run, failures)
+            result = replace(await self._guarded(run, failures), read=reader.count)
         finally:
             duration = time.perf_counter() - started
             PASS.reset(token)

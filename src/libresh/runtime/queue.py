@@ -177,9 +177,14 @@ class Queue(Generic[K]):
                     self._wake()
                 raise
 
-    def done(self, key: K) -> None:
-        """The work on a key has ended."""
+    def done(self, key: K, rest: float = 0.0) -> None:
+        """The work on a key has ended. If it was added meanwhile its turn comes again, after `rest` seconds."""
         self._working.discard(key)
+        if rest and key in self._dirty and not self._closed:
+            del self._dirty[key]
+            self._urgent.discard(key)
+            self.soon(key, rest)
+            return
         if key in self._dirty and not self._closed:
             self._urgent.add(key)
             self._first.append(key)

@@ -82,9 +82,9 @@ def shorten(message: str) -> str:
 
 
 def without_nothing(value: Any) -> Any:
-    """Maps without keys that have no value: the API server drops null."""
+    """Maps without keys that have no value: the API server drops null, and a list of which nothing is left."""
     if isinstance(value, dict):
-        return {key: without_nothing(item) for key, item in value.items() if item is not None}
+        return {key: without_nothing(item) for key, item in value.items() if item is not None and item != []}
     if isinstance(value, list):
         return [without_nothing(item) for item in value]
     return value

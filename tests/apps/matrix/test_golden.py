@@ -23,6 +23,8 @@ from libresh.plan.actions import From, Hashed, Literal, Mint, Random, SecretKey,
 
 GOLDEN = Path(__file__).parent / "golden"
 SETTINGS = Settings(image_prefix="images.example.org", ca_bundle="-----BEGIN CERTIFICATE-----\nours\n")
+SHARED = {"SMTPAccount": "mail-for-all", "OIDCClient": "people"}
+"""Kinds whose classes run one server for all claims, with a class."""
 
 CASES: dict[str, tuple[dict[str, Any], Settings]] = {
     "smallest": ({"host": "chat.example.org"}, Settings()),
@@ -59,6 +61,7 @@ def instance_of(spec: dict[str, Any], settings: Settings) -> Instance[MatrixSpec
             keys=frozenset(REQUIRED[need.claim.KIND.kind]),
             claim="" if need.wish.secret else name,
             driver="" if need.wish.secret else "embedded",
+            shared="" if need.wish.secret else SHARED.get(need.claim.KIND.kind, ""),
         )
     release = PACKAGE.releases.choose(None)
     assert release is not None

@@ -19,11 +19,10 @@ from libresh.catalog.settings import Settings
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
 from libresh.drivers.model import Ask, Provision, Seen, Server
-from libresh.drivers.outcomes import outcome_of_workload
-from libresh.drivers.servers import account_name, outcome_of_account
+from libresh.drivers.servers import DEADLINE, account_name, accounts_now, outcome_of_account, outcome_of_server
 from libresh.plan import objects
 from libresh.plan.actions import Action, Apply, From, Literal, Mint, Object, Random, Ref, SecretKey, Template, Value
-from libresh.plan.decision import Outcome, Settled, Stalled
+from libresh.plan.decision import Stalled
 from libresh.ports import Watched
 
 VERSION = "0.3.6"
@@ -75,7 +74,7 @@ class EmbeddedIdentity:
         names = children_of(ask.claim)
         deployment, accounts = server_of(ask.class_name, ask.settings)
         outcome = outcome_of_account(
-            "The identity provider", ask.claim, seen.get(deployment), seen.secret(accounts), client_file(ask.claim)
+            "The identity provider", ask, seen.get(deployment), seen.secret(accounts), client_file(ask.claim)
         )
         return Provision(
             outcome=outcome,
@@ -96,18 +95,17 @@ class EmbeddedIdentity:
     ) -> Server:
         names = server_children(cls, settings)
         host = host_of(parameters, settings)
-        known = [c for c in claims if not c.deleting and seen.secret(children_of(c).ref("Secret", "credentials"))]
+        server, clients = seen.get(names.ref("Deployment")), seen.secret(names.ref("Secret", "clients"))
+        made = [c for c in claims if not c.deleting and seen.secret(children_of(c).ref("Secret", "credentials"))]
+        known = accounts_now(cls, made, server, clients, client_file)
         actions: tuple[Action, ...] = (
             Mint(names.kept("key"), {"secret-key": Random(32)}),
             plan_clients(names, parameters, host, known),
             *plan_access(names, parameters, host),
         )
-        clients = seen.secret(names.ref("Secret", "clients"))
         if clients is not None:
-            actions += (Apply(build_server(names, known, clients.digest, host, settings)),)
-        outcome: Outcome = outcome_of_workload("The identity provider", seen.get(names.ref("Deployment")))
-        if isinstance(outcome, Settled):
-            outcome = Settled(f"People log in at https://{host}")
+            actions += (Apply(build_server(names, clients.digest, settings)),)
+        outcome = outcome_of_server("The identity provider", cls, server, f"People log in at https://{host}")
         return Server(outcome, actions, name=f"{names.ref('Deployment')} (Canaille)", url=f"https://{host}")
 
 
@@ -209,18 +207,14 @@ def plan_access(names: Children, parameters: Parameters, host: str) -> tuple[Act
     )
 
 
-def build_server(
-    names: Children, claims: Sequence[Claim], clients_digest: str, host: str, settings: Settings
-) -> Object:
-    """The provider. It declares its clients to itself when it starts."""
-    files = tuple(sorted(client_file(claim) for claim in claims))
-    mounts: tuple[objects.Mount, ...] = (
+def build_server(names: Children, clients_digest: str, settings: Settings) -> Object:
+    """The provider. It declares its clients (whatever ends in .json) to itself when it starts."""
+    mounts = (
         objects.from_claim("data", DATA, names.named("data")),
         objects.from_secret("config", "/etc/canaille", names.named("clients"), ("config.toml",)),
+        objects.from_secret("clients", "/etc/libresh/clients", names.named("clients")),
         objects.empty_dir("tmp", "/tmp"),
     )
-    if files:
-        mounts += (objects.from_secret("clients", "/etc/libresh/clients", names.named("clients"), files),)
     container = objects.Container(
         name="canaille",
         image=settings.image("oidc", VERSION),
@@ -233,7 +227,9 @@ def build_server(
         liveness=objects.Probe(port=PORT, period=10, failures=6),
     )
     pod = objects.Pod((container,), grace=15)
-    return objects.build_deployment(names.owned(), pod, selector=names.selector, content=clients_digest)
+    return objects.build_deployment(
+        names.owned(), pod, selector=names.selector, content=clients_digest, deadline=DEADLINE
+    )
 
 
 DRIVERS = (EmbeddedIdentity(),)

@@ -19,8 +19,7 @@ from libresh.catalog.settings import Settings
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
 from libresh.drivers.model import Ask, Provision, Seen, Server
-from libresh.drivers.outcomes import outcome_of_workload
-from libresh.drivers.servers import account_name, outcome_of_account
+from libresh.drivers.servers import DEADLINE, account_name, accounts_now, outcome_of_account, outcome_of_server
 from libresh.plan import objects
 from libresh.plan.actions import (
     Action,
@@ -34,9 +33,11 @@ from libresh.plan.actions import (
     Ref,
     SecretKey,
     Template,
+    Theirs,
     Value,
 )
-from libresh.plan.decision import Outcome, Settled, Stalled
+from libresh.plan.decision import Stalled
+from libresh.plan.observed import is_available
 from libresh.ports import Watched
 
 VERSION = "4.98"
@@ -96,7 +97,7 @@ class EmbeddedMail:
         names = children_of(ask.claim)
         deployment, accounts = server_of(ask.class_name, ask.settings)
         outcome = outcome_of_account(
-            "The mail server", ask.claim, seen.get(deployment), seen.secret(accounts), f"hash.{account_name(ask.claim)}"
+            "The mail server", ask, seen.get(deployment), seen.secret(accounts), account_key(ask.claim)
         )
         return Provision(
             outcome=outcome,
@@ -111,23 +112,22 @@ class EmbeddedMail:
         names = server_children(cls, settings)
         passwords = tuple(children_of(claim).ref("Secret", "credentials") for claim in claims)
         relay = parameters.smarthost.credentials if parameters.smarthost else None
-        extra = (Ref("Secret", relay, settings.system_namespace),) if relay else ()
+        extra = (Theirs("Secret", relay, settings.system_namespace),) if relay else ()
         return (names.ref("Deployment"), names.ref("Secret", "accounts"), *passwords, *extra)
 
     def plan_server(
         self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], seen: Seen, settings: Settings
     ) -> Server:
         names = server_children(cls, settings)
-        if stop := refuse_smarthost(parameters, seen, settings):
+        if stop := refuse_smarthost(cls, parameters, seen, settings):
             return Server(stop)
-        known = [c for c in claims if not c.deleting and seen.secret(children_of(c).ref("Secret", "credentials"))]
+        server, accounts = seen.get(names.ref("Deployment")), seen.secret(names.ref("Secret", "accounts"))
+        made = [c for c in claims if not c.deleting and seen.secret(children_of(c).ref("Secret", "credentials"))]
+        known = accounts_now(cls, made, server, accounts, account_key)
         actions = (plan_accounts(names, parameters, known), *plan_access(names, parameters))
-        accounts = seen.secret(names.ref("Secret", "accounts"))
         if accounts is not None:
             actions += (Apply(build_server(names, parameters, accounts.digest, settings)),)
-        outcome: Outcome = outcome_of_workload("The mail server", seen.get(names.ref("Deployment")))
-        if isinstance(outcome, Settled):
-            outcome = Settled(said_of(parameters))
+        outcome = outcome_of_server("The mail server", cls, server, said_of(parameters))
         return Server(outcome, actions, name=f"{names.ref('Deployment')} (Exim)")
 
 
@@ -140,6 +140,11 @@ def said_of(parameters: Parameters) -> str:
 
 def children_of(claim: Claim) -> Children:
     return Children(claim, "smtp", "exim", VERSION)
+
+
+def account_key(claim: Claim) -> str:
+    """The key of the accounts' Secret that says that a claim's account is in it."""
+    return f"hash.{account_name(claim)}"
 
 
 def server_children(cls: ServiceClass, settings: Settings) -> Children:
@@ -178,12 +183,12 @@ def connection_of(ask: Ask, names: Children) -> dict[str, Value]:
     }
 
 
-def refuse_smarthost(parameters: Parameters, seen: Seen, settings: Settings) -> Stalled | None:
-    """Whether the smarthost's credentials can be had."""
+def refuse_smarthost(cls: ServiceClass, parameters: Parameters, seen: Seen, settings: Settings) -> Stalled | None:
+    """Whether the smarthost's credentials can be had. A server that runs goes on as it is."""
     name = parameters.smarthost.credentials if parameters.smarthost else None
     if name is None:
         return None
-    secret = seen.secret(Ref("Secret", name, settings.system_namespace))
+    secret = seen.secret(Theirs("Secret", name, settings.system_namespace))
     missing = sorted({"username", "password"} - (secret.keys if secret else frozenset()))
     if not missing:
         return None
@@ -191,6 +196,7 @@ def refuse_smarthost(parameters: Parameters, seen: Seen, settings: Settings) -> 
         HOST_NEEDED,
         f"spec.parameters.smarthost.credentials: the Secret {settings.system_namespace}/{name} "
         f"{'does not exist' if secret is None else 'lacks ' + ', '.join(missing)}; make it with username and password",
+        ready=is_available(seen.get(server_children(cls, settings).ref("Deployment"))),
     )
 
 
@@ -199,7 +205,7 @@ def plan_accounts(names: Children, parameters: Parameters, claims: Sequence[Clai
     values: dict[str, Value] = {}
     for claim in claims:
         password = SecretKey(claim.namespace, children_of(claim).named("credentials"), "password")
-        values[f"hash.{account_name(claim)}"] = Hashed(password)
+        values[account_key(claim)] = Hashed(password)
     users = [account_name(claim) for claim in claims]
     lines = "".join(f"{user}: ${{h{number}}}\n" for number, user in enumerate(users))
     values["accounts"] = Template(lines, {f"h{number}": f"hash.{user}" for number, user in enumerate(users)})
@@ -261,7 +267,9 @@ def build_server(names: Children, parameters: Parameters, accounts_digest: str, 
         readiness=objects.Probe(port=VIEWER_PORT, path="/healthz"),
     )
     pod = objects.Pod((exim,) if parameters.smarthost else (exim, viewer), grace=30)
-    return objects.build_deployment(names.owned(), pod, selector=names.selector, content=accounts_digest)
+    return objects.build_deployment(
+        names.owned(), pod, selector=names.selector, content=accounts_digest, deadline=DEADLINE
+    )
 
 
 def viewer_credentials(names: Children) -> objects.Mount:

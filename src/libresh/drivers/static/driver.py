@@ -9,7 +9,7 @@ import msgspec
 
 from libresh.drivers.connection import REQUIRED, TYPES, missing_keys
 from libresh.drivers.model import Ask, Provision, Seen
-from libresh.plan.actions import From, Literal, Ref, SecretKey, Value
+from libresh.plan.actions import From, Literal, Ref, SecretKey, Theirs, Value
 from libresh.plan.decision import Settled, Stalled, Waiting
 from libresh.ports import Watched
 
@@ -78,9 +78,9 @@ class Static:
         return Provision(Settled("The Secret is complete"), connection=given, instance=str(source))
 
 
-def source_of(ask: Ask) -> Ref:
+def source_of(ask: Ask) -> Theirs:
     reference = ask.parameters.secret_ref
-    return Ref("Secret", reference.name, reference.namespace)
+    return Theirs("Secret", reference.name, reference.namespace)
 
 
 DRIVERS = tuple(Static(kind) for kind in REQUIRED)
