@@ -42,6 +42,20 @@ def test_without_an_example_nothing_is_applied() -> None:
     assert "matrix" not in [step.name for step in planned]
 
 
+def test_what_was_asked_reaches_the_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(bringup.cluster, "up", lambda wish, show: asked.append(wish))
+    wish = Wish(name="coop", nodes=3, suffix="example.org", listen="0.0.0.0", unsafe_etcd=True)
+    bringup.start_cluster(wish, bringup.Result(), Quiet())
+    assert {name: getattr(asked[0], name) for name in vars(wish) if name != "example"} == {
+        "name": "coop",
+        "nodes": 3,
+        "suffix": "example.org",
+        "listen": "0.0.0.0",
+        "unsafe_etcd": True,
+    }
+
+
 def test_the_example_gets_the_names_of_this_cluster(tmp_path: Path) -> None:
     example = bringup.find_example()
     hosts = [obj["spec"]["host"] for obj in bringup.read_example(example, "example.org") if obj["kind"] == "Matrix"]

@@ -37,7 +37,7 @@ ANSWER_PATIENCE = 180.0
 TELL_EVERY = 4.0
 """Seconds between two words on what is waited for: it changes faster than people read."""
 
-USUAL = {"machine": 20, "programs": 560, "images": 300, "cluster": 15, "kinds": 6, "loading": 30, "operator": 10}
+USUAL = {"machine": 20, "programs": 660, "images": 330, "cluster": 15, "kinds": 6, "loading": 30, "operator": 10}
 USUAL |= {"matrix": 60}
 """Seconds on two cores, from nothing."""
 
@@ -49,6 +49,7 @@ class Wish:
     name: str = spec.DEFAULT_NAME
     nodes: int | None = None
     suffix: str | None = None
+    listen: str | None = None
     unsafe_etcd: bool | None = None
     example: Path | None = None
     """The objects to apply at the end; None for none."""
@@ -167,7 +168,9 @@ def build_images(result: Result, show: Show) -> None:
 
 
 def start_cluster(wish: Wish, result: Result, show: Show) -> None:
-    asked = cluster.Wish(wish.name, wish.nodes, wish.suffix, wish.unsafe_etcd)
+    asked = cluster.Wish(
+        name=wish.name, nodes=wish.nodes, suffix=wish.suffix, unsafe_etcd=wish.unsafe_etcd, listen=wish.listen
+    )
     result.made = cluster.up(asked, show)
 
 

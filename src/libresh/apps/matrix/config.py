@@ -159,8 +159,9 @@ def stores(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
                 "application_name": "synapse",
                 "cp_min": 2,
                 "cp_max": 10,
-                # A server that vanished without a word is noticed soon: on an idle connection by keepalives, on one that
-                # waits for an answer by how long what was sent may stay unacknowledged (else a quarter of an hour).
+                # A server that vanished without a word is noticed soon: on an idle connection by keepalives, on one
+                # that waits for an answer by how long what was sent may stay unacknowledged (else a quarter of an
+                # hour).
                 "connect_timeout": 10,
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
