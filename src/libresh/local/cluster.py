@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import shutil
 import socket
 import time
@@ -73,7 +74,7 @@ def up(wish: Wish, progress: Progress | None = None) -> Cluster:
             start_control(cluster, programs)
         with show.step(f"starting {count(cluster.members)}", 5 + 2 * len(cluster.members)):
             start_nodes(cluster, programs, cluster.members)
-            wait_for_ports(cluster)
+            wait_for_names(cluster)
     return cluster
 
 
@@ -195,12 +196,12 @@ def detach_volumes(cluster: Cluster) -> None:
             network.run("losetup", "--detach", line.partition(":")[0])
 
 
-def wait_for_ports(cluster: Cluster) -> None:
+def wait_for_names(cluster: Cluster) -> None:
     """The name server and the edge, last: they start beside the nodes."""
-    for port, service in ((53, "coredns"), (443, "cluster")):
-        address = (str(cluster.address), port)
-        log = cluster.logs / f"{service}.log"
-        wait_for(partial(answers, address), 60, f"{service} at port {port}", log, cluster.keeper_config)
+    names, health = (str(cluster.address), 53), (str(cluster.loopback), control.EDGE_HEALTH_PORT)
+    config = cluster.keeper_config
+    wait_for(partial(answers, names), 60, "the name server", cluster.logs / "coredns.log", config)
+    wait_for(partial(is_healthy, health), 60, "the edge to know its routes", cluster.logs / "cluster.log", config)
 
 
 def answers(address: tuple[str, int]) -> bool:
@@ -209,6 +210,18 @@ def answers(address: tuple[str, int]) -> bool:
             return True
     except OSError:
         return False
+
+
+def is_healthy(address: tuple[str, int]) -> bool:
+    """Whether a daemon says that all of its parts are ready."""
+    connection = http.client.HTTPConnection(*address, timeout=1)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def wait_for(met: Callable[[], bool], patience: float, what: str, log: Path, config: Path) -> None:

@@ -16,6 +16,7 @@ from libresh.local import keeper, pki, state
 from libresh.local.spec import API_PORT, METRICS_PORT, Cluster
 
 ETCD_PORT = 2379
+EDGE_HEALTH_PORT = 10260
 CLUSTER_DOMAIN = "cluster.local"
 
 
@@ -85,7 +86,7 @@ def list_ports(cluster: Cluster) -> tuple[tuple[str, int], ...]:
     own, inner = str(cluster.address), str(cluster.loopback)
     edge = [(address, port) for address in map(str, cluster.edge_listens) for port in (80, 443)]
     own_ports = [(own, port) for port in (API_PORT, METRICS_PORT, 53)]
-    return (*own_ports, *((inner, port) for port in (ETCD_PORT, 2380, 10257, 10259)), *edge)
+    return (*own_ports, *((inner, port) for port in (ETCD_PORT, 2380, 10257, 10259, EDGE_HEALTH_PORT)), *edge)
 
 
 def _service(
@@ -241,6 +242,7 @@ def _edge_and_volumes(cluster: Cluster, programs: Path) -> keeper.Service:
         *(f"--http={address}:80" for address in cluster.edge_listens),
         f"--suffix={cluster.suffix}",
         f"--status-ip={cluster.address}",
+        f"--health={cluster.loopback}:{EDGE_HEALTH_PORT}",
     ]
     return _service(cluster, "cluster", argv, after=_once_api(cluster), grace=15)
 

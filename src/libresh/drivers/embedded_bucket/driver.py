@@ -178,6 +178,7 @@ def build_server(ask: Ask, credentials_digest: str) -> Object:
         ports={"s3": PORT},
         mounts=(data, objects.empty_dir("tmp", "/tmp")),
         resources=objects.Resources(cpu="20m", memory="48Mi", memory_limit=ask.parameters.memory),
+        startup=objects.Probe(port=PORT, path="/health", period=1, failures=600),
         readiness=objects.Probe(port=PORT, path="/health", period=5),
         liveness=objects.Probe(port=PORT, path="/health", period=10, timeout=5, failures=6),
     )

@@ -222,7 +222,7 @@ def build_server(names: Children, clients_digest: str, settings: Settings) -> Ob
         ports={"http": PORT},
         mounts=mounts,
         resources=objects.Resources(cpu="20m", memory="112Mi", memory_limit="320Mi"),
-        startup=objects.Probe(port=PORT, period=2, failures=90),
+        startup=objects.Probe(port=PORT, period=1, failures=180),
         readiness=objects.Probe(port=PORT, period=5),
         liveness=objects.Probe(port=PORT, period=10, failures=6),
     )

@@ -254,6 +254,7 @@ def build_server(names: Children, parameters: Parameters, accounts_digest: str, 
             objects.empty_dir("tmp", "/tmp"),
         ),
         resources=objects.Resources(cpu="10m", memory="24Mi", memory_limit="128Mi"),
+        startup=objects.Probe(port=PORT, period=1, failures=120),
         readiness=objects.Probe(port=PORT),
         liveness=objects.Probe(port=PORT, period=10, failures=6),
     )
@@ -264,6 +265,7 @@ def build_server(names: Children, parameters: Parameters, accounts_digest: str, 
         ports={"viewer": VIEWER_PORT},
         mounts=(kept, viewer_credentials(names)),
         resources=objects.Resources(cpu="10m", memory="24Mi", memory_limit="96Mi"),
+        startup=objects.Probe(port=VIEWER_PORT, path="/healthz", period=1, failures=120),
         readiness=objects.Probe(port=VIEWER_PORT, path="/healthz"),
     )
     pod = objects.Pod((exim,) if parameters.smarthost else (exim, viewer), grace=30)
