@@ -22,7 +22,7 @@ HOST = "id.acme.test"
 TOKEN = "initial-access-token"
 REDIRECT = "https://app.acme.test/callback"
 VOLUMES = ["/etc/canaille", "/etc/libresh/oidc", "/etc/libresh/clients", "/var/lib/canaille"]
-COMMAND = ["/usr/local/bin/libresh-oidc"]
+COMMAND = ["/usr/bin/tini", "--", "/usr/local/bin/libresh-oidc"]
 ENV = {
     "PATH": "/opt/canaille/bin:/usr/local/bin:/usr/bin:/bin",
     "PYTHONPATH": "/opt/libresh",
