@@ -357,3 +357,27 @@ def test_a_name_cannot_lead_somewhere_else(name: str) -> None:
         Kinds()["Secret"].path("ns", name)
     with pytest.raises(LibreshError, match="cannot be the name"):
         Kinds()["Secret"].path(name, "a")
+
+
+async def test_requests_stand_in_line_and_the_lease_goes_past_it() -> None:
+    under_way: list[str] = []
+    most = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal most
+        under_way.append(request.path)
+        most = max(most, sum("configmaps" in path for path in under_way))
+        await asyncio.sleep(0.05)
+        under_way.remove(request.path)
+        return web.json_response({"metadata": {"name": "x", "namespace": "ns", "resourceVersion": "1"}})
+
+    async with server(answer) as url, Client(Access(url), in_flight=2, timeout=0.15) as client:
+        line = [asyncio.create_task(client.read("ConfigMap", f"c{number}", "ns")) for number in range(12)]
+        await asyncio.sleep(0.01)
+        begun = time.monotonic()
+        await client.read("Lease", "libresh-operator", "ns")
+        assert time.monotonic() - begun < 0.15
+        assert not all(task.done() for task in line)
+        # Twelve in pairs take twice as long as one may: standing in line does not count.
+        assert all(await asyncio.gather(*line))
+        assert most == 2

@@ -158,6 +158,25 @@ async def test_workers_wait_for_time_and_for_one_another() -> None:
     assert sorted(await asyncio.wait_for(asyncio.gather(*waiting), 2)) == ["later", "now"]
 
 
+async def test_later_looks_come_after_a_close_and_a_reopening_too() -> None:
+    queue: Queue[str] = Queue()
+    waiting = asyncio.ensure_future(queue.get())
+    await asyncio.sleep(0)
+    queue.later("far", 3600)
+    queue.close()
+    queue.reopen()
+    queue.later("near", 0.02)
+    assert await asyncio.wait_for(waiting, 2) == "near"
+    queue.done("near")
+    again = asyncio.ensure_future(queue.get())
+    await asyncio.sleep(0)
+    queue.later("next", 0.02)
+    queue.close()
+    queue.reopen()
+    queue.later("last", 0.02)
+    assert await asyncio.wait_for(again, 2) in ("next", "last")
+
+
 async def test_a_cancelled_worker_loses_nothing() -> None:
     queue: Queue[str] = Queue()
     first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())

@@ -26,13 +26,15 @@ class Entry(msgspec.Struct, gc=False):
     """One cached object. `body` is the JSON of all but apiVersion, kind and metadata.
 
     `verified` names the wish that this very version of the object was found to fulfil. A body that is `None` was
-    dropped (or never asked for): the object must be read again by whoever needs it.
+    dropped (or never asked for): the object must be read again by whoever needs it. `view` is what was worked out of a
+    large body, for those who ask again.
     """
 
     meta: ObjectMeta
     body: bytes | None
     version: int
     verified: str = ""
+    view: Any = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -5,7 +5,7 @@ import asyncio.sslproto
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -44,6 +44,9 @@ def timeout_of(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds)
 
 
+LEASES = "/apis/coordination.k8s.io/"
+
+
 def no_report(method: str, code: str) -> None:
     """The metrics hook where nobody counts."""
 
@@ -65,7 +68,8 @@ class Transport:
         self.report: Callable[[str, str], None] = no_report
         self.reachable_at = float("-inf")
         """When (monotonic) the API server last answered anything."""
-        self._in_flight = in_flight
+        self._line = asyncio.Semaphore(in_flight)
+        """Requests stand in line, first come, first served; how long one may take counts from when it is sent."""
         self._timeout = timeout
         self._agent = f"{agent}/{__version__}"
         self._requests: aiohttp.ClientSession | None = None
@@ -76,15 +80,15 @@ class Transport:
         await self.close()
 
     async def start(self) -> None:
-        """Opens the connection pools: a limited one for requests, an unlimited one for watches and logs."""
+        """Opens the connection pools: one for requests, one for watches and logs."""
         if self._requests is None:
-            self._requests = self._session(limit=self._in_flight)
-            self._streams = self._session(limit=0)
+            self._requests = self._session()
+            self._streams = self._session()
 
-    def _session(self, limit: int) -> aiohttp.ClientSession:
+    def _session(self) -> aiohttp.ClientSession:
         # A cluster is reached directly or by its kubeconfig's proxy-url; proxies of the environment are for the web.
         tls = self.access.ssl if self.access.ssl is not None else True
-        connector = aiohttp.TCPConnector(limit=limit, ssl=tls, keepalive_timeout=60, enable_cleanup_closed=False)
+        connector = aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=60, enable_cleanup_closed=False)
         return aiohttp.ClientSession(
             connector=connector,
             trust_env=False,
@@ -121,7 +125,9 @@ class Transport:
         what = what or f"{method} {path}"
         renew = False
         for attempt in range(1, PATIENCE + 1):
-            code, answer, pause = await self._once(method, url, body, content, accept, limit, what, renew)
+            # Who holds the lease says so past the line: it must not be lost to the very work it stands for.
+            async with nullcontext() if path.startswith(LEASES) else self._line:
+                code, answer, pause = await self._once(method, url, body, content, accept, limit, what, renew)
             if code < 400:
                 return answer
             if code == 401 and not renew:

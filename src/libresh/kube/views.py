@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+from typing import cast
 
 import msgspec
 
@@ -26,6 +27,8 @@ class Trimmed(msgspec.Struct, gc=False):
     digest: str = ""
 
 
+FEW = 20
+"""How many keys a Secret has that belongs to one owner."""
 SECRET = msgspec.json.Decoder(SecretBody)
 
 
@@ -36,12 +39,17 @@ def digest_of(meta: ObjectMeta, data: dict[str, str]) -> str:
 
 
 def secret_view(entry: Entry) -> SecretView:
-    """The view of a cached Secret, trimmed or whole."""
+    """The view of a cached Secret, trimmed or whole. Of a large one it is kept: many share it."""
+    if entry.view is not None:
+        return cast(SecretView, entry.view)
     body = SECRET.decode(entry.body or b"{}")
     if body.view is not None:
         return SecretView(entry.meta, body.type, frozenset(body.view.keys), body.view.digest)
     data = body.data or {}
-    return SecretView(entry.meta, body.type, frozenset(data), digest_of(entry.meta, data))
+    view = SecretView(entry.meta, body.type, frozenset(data), digest_of(entry.meta, data))
+    if len(data) > FEW:
+        entry.view = view
+    return view
 
 
 def trim_secret(entry: Entry) -> Entry:

@@ -12,8 +12,8 @@ from libresh.runtime.queue import Queue
 
 log = logging.getLogger(__name__)
 
-FEW = 20
-EACH = 0.0005
+FEW = 100
+EACH = 0.002
 """Seconds of rest for each object a pass read, where it read more than a few: what thousands come to share (a class and
 its claims) must not be looked at as a whole for every one of them."""
 CONFLICTS = 5

@@ -116,7 +116,9 @@ class Leader:
             if not renewed and self.holder not in ("", self.identity):
                 break
         self.leading = False
-        log.error("lost the lease to %s", self.holder or "nobody: it could not be renewed")
+        log.error(
+            "lost the lease: %s", f"{self.holder} has it" if self.holder != self.identity else "it was not renewed"
+        )
 
     async def release(self) -> None:
         """Lets somebody else lead at once. Only after all our work has ended."""

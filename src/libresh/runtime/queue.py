@@ -199,6 +199,7 @@ class Queue(Generic[K]):
         self._second.clear()
         if self._timer is not None:
             self._timer.cancel()
+            self._timer, self._timer_at = None, float("inf")
 
     def reopen(self) -> None:
         """Takes keys again."""
