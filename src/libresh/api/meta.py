@@ -35,10 +35,13 @@ class Rule:
     reason: str = ""
 
 
+NAME_PATTERN = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+
 def name_rule(limit: int) -> Rule:
     """The name of an object that others are named after, Services among them, which take no dots."""
     return Rule(
-        f"self.metadata.name.size() <= {limit} && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        f"self.metadata.name.size() <= {limit} && self.metadata.name.matches('{NAME_PATTERN}')",
         f"may have at most {limit} characters, only lower-case letters, digits and hyphens, "
         "beginning with a letter: the Services and Secrets made for this object are named after it",
         field=".metadata.name",

@@ -29,6 +29,7 @@ COMMANDS = {
     "install": "libresh.cli.install:install",
     "uninstall": "libresh.cli.install:uninstall",
     "class": "libresh.cli.classes:classes",
+    "claim": "libresh.cli.claims:claims",
     "local": "libresh.local.cli:local",
     "images": "libresh.cli.images:images",
     "completion": "libresh.cli.completion:completion",

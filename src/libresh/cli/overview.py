@@ -172,6 +172,10 @@ def details_of(type: type[Resource], obj: Object) -> dict[str, Any]:
         "driver": spec.get("driver", ""),
         "default": annotations.get(DEFAULT_CLASS) == "true",
         "claims": status.get("claims", 0),
+        "capabilities": status.get("capabilities", []),
+        "deletionPolicy": spec.get("deletionPolicy", ""),
+        "parameters": spec.get("parameters", {}),
+        "server": status.get("server", ""),
         "url": status.get("url", ""),
     }
 
