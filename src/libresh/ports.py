@@ -17,6 +17,9 @@ DECLARED = "declared"
 """An aspect of an object: all but its status."""
 READY = "ready"
 """An aspect of an object: whether it is Ready."""
+COMPOSED = "*"
+"""In place of a kind: those that are only known from classes. Each of their objects is read and watched alone, by its
+name; a Ref names such a kind as `naming.composed_kind` does. The rights to them are the cluster operator's to give."""
 
 
 class SecretView(msgspec.Struct, frozen=True, gc=False):

@@ -9,7 +9,7 @@ from libresh.api import PostgreSQL, ServiceClass
 from libresh.cli.manifests import discovery, rbac
 from libresh.cli.manifests.rbac import Right
 from libresh.kube.kinds import Kinds
-from libresh.ports import Watched
+from libresh.ports import COMPOSED, Watched
 
 KINDS = Kinds((PostgreSQL, ServiceClass))
 
@@ -49,6 +49,7 @@ CASES: dict[str, tuple[tuple[Watched, ...], set[str]]] = {
         (Watched("Pod", verbs=("update",)),),
         OWN | {"get pods", "list pods", "watch pods", "update pods"},
     ),
+    "to kinds that only classes know the cluster's operator gives the rights": ((Watched(COMPOSED, writes=True),), OWN),
     "another kind of ours that is written is made and deleted": (
         (Watched("ServiceClass", writes=True),),
         OWN | {f"{verb} serviceclasses" for verb in ("get", "list", "watch", "create", "patch", "delete")},

@@ -19,9 +19,23 @@ from libresh.ports import SecretView
 SETTINGS = Settings(image_prefix="images.example.org", domain="example.org")
 LONGEST_NAME = "n" * 46
 CLAIM_PARAMETERS: dict[str, dict[str, Any]] = {"OIDCClient": {"redirectUris": ["https://app.example.org/callback"]}}
-CLASS_PARAMETERS: dict[str, dict[str, Any]] = {
-    "static": {"secretRef": {"name": "given", "namespace": "libresh-system"}}
-}
+
+
+def class_parameters(driver: Driver) -> dict[str, Any]:
+    """The parameters of a class, where a driver needs some."""
+    if driver.name == "static":
+        return {"secretRef": {"name": "given", "namespace": "libresh-system"}}
+    if driver.name == "composition":
+        base = {
+            "apiVersion": "example.org/v1",
+            "kind": "Service",
+            "spec": {"writeConnectionSecretToRef": {"name": "its"}},
+        }
+        keys = [key for key in REQUIRED[driver.claim_kind] if key not in ("type", "provider")]
+        details = [{"name": key, "fromConnectionSecretKey": key} for key in keys]
+        patch = {"fromFieldPath": "metadata.name", "toFieldPath": "spec.title"}
+        return {"resources": [{"base": base, "patches": [patch], "connectionDetails": details}]}
+    return {}
 
 
 def all_drivers() -> Iterator[Driver]:
@@ -50,13 +64,13 @@ def sample_class(driver: Driver) -> ServiceClass:
     spec = ServiceClassSpec(
         claim_kind=driver.claim_kind,  # type: ignore[arg-type]
         driver=driver.name,
-        parameters=CLASS_PARAMETERS.get(driver.name, {}),
+        parameters=class_parameters(driver),
     )
     return ServiceClass(metadata=ObjectMeta(name="sample-class", uid="uid-of-class"), spec=spec)
 
 
 def sample_ask(driver: Driver, name: str = "sample") -> Ask:
-    parameters = msgspec.convert(CLASS_PARAMETERS.get(driver.name, {}), driver.parameters)
+    parameters = msgspec.convert(class_parameters(driver), driver.parameters)
     return Ask(sample_claim(driver, name), "sample-class", parameters, True, SETTINGS)
 
 

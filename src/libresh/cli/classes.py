@@ -11,6 +11,7 @@ from libresh.cli import access, checking, documents, output, overview, secretvie
 from libresh.cli import status as screen
 from libresh.cli.access import Target
 from libresh.cli.checking import Finding, Known, Report
+from libresh.cli.class_import import import_class
 from libresh.cli.documents import Document
 from libresh.cli.output import paint
 from libresh.cli.overview import Standing
@@ -26,6 +27,9 @@ WITHOUT_CLUSTER = ("no-cluster", "no-local-cluster", "no-kubeconfig", "api-unrea
 @click.group("class")
 def classes() -> None:
     """Who serves claims: the ServiceClasses of the cluster."""
+
+
+classes.add_command(import_class)
 
 
 @classes.command("list")

@@ -19,6 +19,7 @@ from libresh.kube.reader import PassReader
 from libresh.kube.strangers import Strangers
 from libresh.plan import naming
 from libresh.plan.actions import Action, Apply, Delete, Mint, Object, Ref, Release
+from libresh.ports import COMPOSED
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +90,11 @@ class Performer:
 
     async def apply(self, wish: Object, owner: Owner) -> bool:
         """Makes the object as wished, if it is not."""
+        wish = labelled(wish)
+        if self._is_composed(wish, owner):
+            return await self.cluster.composed.apply(wish, digest(wish), owner.key)
         kind = self.client.kinds.name_of(wish["apiVersion"], wish["kind"])
         self._declared(kind, owner)
-        wish = labelled(wish)
         meta = wish["metadata"]
         ref = Ref(kind, meta["name"], meta.get("namespace", ""))
         cache = self.cluster.cache(kind)
@@ -112,6 +115,16 @@ class Performer:
                 log.info("%s drifted at %s: applying again", ref, found[0])
         await self._send(wish, ref, wanted, new=entry is None)
         return True
+
+    def _is_composed(self, wish: Object, owner: Owner) -> bool:
+        """Whether the object is of a kind that only classes know."""
+        if COMPOSED not in owner.writes:
+            return False
+        name = naming.composed_kind(wish["apiVersion"], wish["kind"])
+        try:
+            return self.client.kinds.name_of(wish["apiVersion"], wish["kind"]) == name
+        except LibreshError:
+            return naming.parse_composed_kind(name) is not None
 
     async def _drift(self, wish: Object, cache: Cache, entry: Entry, mark: str) -> Difference | None:
         """The first thing about an object we applied that is not as wished any more."""
@@ -165,6 +178,8 @@ class Performer:
 
     async def delete(self, ref: Ref, owner: Owner, *, uid: str = "") -> bool:
         """Deletes an object of ours, if it is the one that was seen."""
+        if COMPOSED in owner.writes and naming.parse_composed_kind(ref.kind) is not None:
+            return await self.cluster.composed.delete(ref, owner.key, uid)
         self._declared(ref.kind, owner)
         cache = self.cluster.cache(ref.kind)
         entry = cache.get(ref.namespace, ref.name)

@@ -263,9 +263,19 @@ class Client(Transport):
 
     async def discover(self, api_version: str, kind: str) -> str:
         """Makes a kind known that is not in the table, by asking the API server. Returns its name in the table."""
+        info = await self.find_kind(api_version, kind)
+        if info is None:
+            raise NotFound("kind-unknown", f"The API server serves no {kind} in {api_version}", "is its CRD installed?")
+        return self.kinds.add(info)
+
+    async def find_kind(self, api_version: str, kind: str) -> KindInfo | None:
+        """Where the API server serves a kind, or None if it does not."""
         root = ("/apis/" if "/" in api_version else "/api/") + api_version
-        found = OBJECT.decode(await self.send("GET", root, what=f"discover {api_version}"))
+        try:
+            found = OBJECT.decode(await self.send("GET", root, what=f"discover {api_version}"))
+        except NotFound:
+            return None
         for item in found.get("resources") or ():
             if item["kind"] == kind and "/" not in item["name"]:
-                return self.kinds.add(KindInfo(kind, api_version, item["name"], bool(item["namespaced"])))
-        raise NotFound("kind-unknown", f"The API server serves no {kind} in {api_version}", "is its CRD installed?")
+                return KindInfo(kind, api_version, item["name"], bool(item["namespaced"]))
+        return None

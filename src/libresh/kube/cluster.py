@@ -12,12 +12,13 @@ from libresh.api.meta import ObjectMeta
 from libresh.errors import LibreshError
 from libresh.kube.cache import Cache, Key
 from libresh.kube.client import Client
+from libresh.kube.composed import Composed
 from libresh.kube.foreign import Foreign
 from libresh.kube.informer import Informer
 from libresh.kube.interest import Interest, Token
 from libresh.kube.objects import OWNER_UID, Entry, Shape, controller_of
 from libresh.plan import naming
-from libresh.ports import Watched
+from libresh.ports import COMPOSED, Watched
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Cluster:
         self.wake: Callable[[Key, bool], None] = lambda key, own: None
         self.defer: Callable[[Key, float], None] = lambda key, delay: self.wake(key, False)
         self.foreign = Foreign(client, self._changed, self._holds, live=live)
+        self.composed = Composed(client, self.foreign)
         self.interest = Interest(self.foreign.release)
         self.caches: dict[str, Cache] = {}
         self.informers: dict[str, Informer] = {}
@@ -82,7 +84,8 @@ class Cluster:
         self._answered: dict[Key, tuple[int, bool]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         for kind, wish in self.watched.items():
-            self._add(kind, wish)
+            if kind != COMPOSED:
+                self._add(kind, wish)
 
     def _add(self, kind: str, wish: Watched) -> None:
         type = self.kinds.type_of(kind)

@@ -12,6 +12,8 @@ LibreshError
 └── Pending         something the write needs is not there yet; its arrival brings us back
 """
 
+from datetime import timedelta
+
 import msgspec
 
 from libresh.errors import Conflict, LibreshError, Unavailable
@@ -63,11 +65,13 @@ class NotOurs(LibreshError):
 
 
 class Pending(LibreshError):
-    """A write must wait for something. `reason` is a condition's reason."""
+    """A write must wait for something. `reason` is a condition's reason; `recheck` is when to look again, where
+    nothing tells that it has come."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: str, message: str, recheck: timedelta = timedelta(minutes=10)) -> None:
         super().__init__("pending", message)
         self.reason = reason
+        self.recheck = recheck
 
 
 class Cause(msgspec.Struct, gc=False):

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-from libresh.kube.cache import Cache, Listener
+from libresh.kube.cache import Cache, Key, Listener
 from libresh.kube.client import Client
 from libresh.kube.informer import Informer
 from libresh.kube.interest import Token
@@ -86,6 +86,16 @@ class Foreign:
         else:
             self._absent.pop(key, None)
             self._read[key] = entry
+
+    def learn(self, kind: str, entry: Entry, source: Key) -> None:
+        """Takes the API server's answer to a write of ours. `source` is whose pass wrote it."""
+        key = (kind, *entry.key)
+        single = self._watched.get(key)
+        if single is not None:
+            single.informer.cache.put(entry, source)
+        elif self.live:
+            self._asked.discard(key)
+            self._remember(key, entry)
 
     def keep(self, kind: str, namespace: str, name: str) -> None:
         """From now on a change of the object must be noticed: at once where it is there, else a little later."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from libresh.api.meta import Resource
 from libresh.errors import LibreshError
+from libresh.plan import naming
 
 PLAIN = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:~-]+")
 """What may stand in a path as it is. Anything else could lead somewhere else."""
@@ -95,6 +96,10 @@ class Kinds:
         self._infos[name] = info
         return name
 
+    def put(self, name: str, info: KindInfo) -> None:
+        """Makes a kind known that only classes know, by the name Refs have for it (`naming.composed_kind`)."""
+        self._infos[name] = info
+
     def type_of(self, kind: str) -> type[Resource] | None:
         """The Python type, for kinds of our own."""
         return self._types.get(kind)
@@ -105,7 +110,7 @@ class Kinds:
     def name_of(self, api_version: str, kind: str) -> str:
         """The name in this table of an object's apiVersion and kind."""
         group = api_version.rpartition("/")[0]
-        for name in (kind, f"{kind}.{group}"):
+        for name in (kind, f"{kind}.{group}", naming.composed_kind(api_version, kind)):
             info = self._infos.get(name)
             if info is not None and info.group == group:
                 return name

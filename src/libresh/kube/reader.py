@@ -14,8 +14,9 @@ from libresh.kube.cluster import Cluster
 from libresh.kube.interest import Token
 from libresh.kube.objects import Entry, has_labels, owner_uid
 from libresh.kube.views import secret_view
+from libresh.plan import naming
 from libresh.plan.actions import Object, Ref
-from libresh.ports import DECLARED, SecretView
+from libresh.ports import COMPOSED, DECLARED, SecretView
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,15 @@ class PassReader:
 
     def _cache(self, kind: str) -> Cache:
         if kind not in self.allowed:
-            raise LibreshError(
-                "kind-not-declared",
-                f"The reconciler of {self.key[0]} reads {kind} without saying so",
-                f"add Watched({kind!r}) to its watches: RBAC is made from them",
-            )
+            raise self._undeclared(kind)
         return self.cluster.cache(kind)
+
+    def _undeclared(self, kind: str) -> LibreshError:
+        return LibreshError(
+            "kind-not-declared",
+            f"The reconciler of {self.key[0]} reads {kind} without saying so",
+            f"add Watched({kind!r}) to its watches: RBAC is made from them",
+        )
 
     def _note(self, kind: str, namespace: str, name: str, entry: Entry | None, aspects: Sequence[str] = ()) -> None:
         self.count += 1
@@ -68,6 +72,8 @@ class PassReader:
         """The object as JSON, or None. With `foreign` also one that libre.sh did not make."""
         if ref.kind == "Secret":
             raise LibreshError("secret-by-get", f"{ref} is read by get()", "use secret(): values are never shown")
+        if naming.parse_composed_kind(ref.kind) is not None:
+            return await self._composed(ref)
         cache = self._cache(ref.kind)
         entry = cache.get(ref.namespace, ref.name)
         self._note(ref.kind, ref.namespace, ref.name, entry)
@@ -89,6 +95,17 @@ class PassReader:
         if entry is None:
             return None
         return secret_view(await self.cluster.whole("Secret", entry))
+
+    async def _composed(self, ref: Ref) -> Object | None:
+        """An object of a kind that is only known from classes. While the kind is not served there is none."""
+        if COMPOSED not in self.allowed:
+            raise self._undeclared(COMPOSED)
+        entry = await self.cluster.composed.look(ref)
+        self._note(ref.kind, ref.namespace, ref.name, None)
+        if ref.kind not in self.cluster.kinds:
+            return None
+        self._foreign.append((ref.kind, ref.namespace, ref.name))
+        return None if entry is None else self.cluster.composed.value(ref.kind, entry)
 
     async def _look(self, kind: str, namespace: str, name: str, *, ours: bool = False) -> Entry | None:
         entry = await self.cluster.foreign.look(kind, namespace, name)
@@ -161,7 +178,8 @@ class PassReader:
         self.cluster.record(self.key, self.tokens)
         self.cluster.drop_needless(self.tokens)
         for kind, namespace, name in self._foreign:
-            if self.cluster.cache(kind).get(namespace, name) is None:
+            cache = self.cluster.caches.get(kind)
+            if cache is None or cache.get(namespace, name) is None:
                 self.cluster.foreign.keep(kind, namespace, name)
             else:
                 self.cluster.foreign.forget((kind, namespace, name))

@@ -1,6 +1,7 @@
 """Every label and derived name, in one place, so that a child can always be found from its parent and back."""
 
 import hashlib
+import re
 from typing import Any
 
 import msgspec
@@ -20,10 +21,17 @@ OWNER_LABEL = "libre.sh/owner"
 """On everything, pods too: `<Kind>.<name>` of the object it was made for."""
 KEPT_FOR_LABEL = "libre.sh/kept-for"
 """On data that outlives its owner: `<Kind>.<name>` of the object it is kept for."""
+KEPT_IN_LABEL = "libre.sh/kept-in"
+"""On what is kept as another operator's object, which may lie elsewhere: the namespace of the claim it is kept for."""
+
+RIGHTS_LABEL = "libre.sh/aggregate-to-operator"
+"""On ClusterRoles that add to what the operator may do: the rights to kinds that only classes know."""
 
 CONTENT_ANNOTATION = "libre.sh/content"
 """On pods: a digest of the configuration they were started with, so that a change restarts just these."""
 APPLIED_ANNOTATION = "libre.sh/applied"
+VERSION = re.compile(r"v[0-9][a-z0-9]*")
+"""The version of an API, as kinds that only classes know must have it."""
 
 
 def labels_for(*, name: str, instance: str, component: str = "", version: str = "") -> dict[str, str]:
@@ -52,6 +60,19 @@ def selector_for(*, name: str, instance: str, component: str = "") -> dict[str, 
 def owner_value(kind: str, name: str) -> str:
     """The value of OWNER_LABEL and KEPT_FOR_LABEL."""
     return f"{kind}.{name}"
+
+
+def composed_kind(api_version: str, kind: str) -> str:
+    """How a Ref names a kind that is only known from classes: postgresql.v1.acid.zalan.do, as kubectl does."""
+    group, _, version = api_version.rpartition("/")
+    return f"{kind}.{version}.{group}"
+
+
+def parse_composed_kind(name: str) -> tuple[str, str] | None:
+    """The apiVersion and kind of such a name, or None if it is none."""
+    kind, _, rest = name.partition(".")
+    version, _, group = rest.partition(".")
+    return (f"{group}/{version}", kind) if "." in group and VERSION.fullmatch(version) else None
 
 
 def digest_of(*values: Any) -> str:

@@ -29,7 +29,7 @@ from libresh.kube.reader import InvalidObject, PassReader, typed
 from libresh.plan import naming
 from libresh.plan.actions import Apply, Mint, Ref, Release
 from libresh.plan.decision import SETTLED_RECHECK, Decision, Extra, Settled, Stalled, Waiting
-from libresh.ports import Reconciler
+from libresh.ports import COMPOSED, Reconciler
 from libresh.runtime import status
 from libresh.runtime.events import Recorder, worth_telling
 from libresh.runtime.logs import PASS
@@ -106,7 +106,7 @@ class Loop:
         watches = reconciler.watches
         self.allowed = frozenset({self.kind, *(watched.kind for watched in watches)})
         self.writes = frozenset(watched.kind for watched in watches if watched.writes)
-        self.pruned = tuple(sorted(self.writes))
+        self.pruned = tuple(sorted(self.writes - {COMPOSED}))
         self.time = self.metrics.time.at(self.kind)
         self.readiness: dict[Key, str] = {}
         """The status of Ready of every object, as last reported."""

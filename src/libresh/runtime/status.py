@@ -81,12 +81,21 @@ def shorten(message: str) -> str:
     return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"
 
 
-def without_nothing(value: Any) -> Any:
+FREE = "parameters"
+"""The field of a status that holds what a class says, which no schema of ours describes: an empty list says something
+there, as in `users: {app: []}`."""
+
+
+def without_nothing(value: Any, *, free: bool = False) -> Any:
     """Maps without keys that have no value: the API server drops null, and a list of which nothing is left."""
     if isinstance(value, dict):
-        return {key: without_nothing(item) for key, item in value.items() if item is not None and item != []}
+        return {
+            key: without_nothing(item, free=free or key == FREE)
+            for key, item in value.items()
+            if item is not None and (free or item != [])
+        }
     if isinstance(value, list):
-        return [without_nothing(item) for item in value]
+        return [without_nothing(item, free=free) for item in value]
     return value
 
 
@@ -99,7 +108,7 @@ def suspended(stored: Stored) -> list[Extra]:
 def outcome_of(error: LibreshError, *, ready: bool) -> Outcome:
     """What an error that people can act on means for the object."""
     if isinstance(error, Pending):
-        return Waiting(error.reason, str(error), ready=ready)
+        return Waiting(error.reason, str(error), error.recheck, ready=ready)
     return Stalled(reason_of(error), str(error), ready=ready)
 
 

@@ -14,6 +14,8 @@ from libresh.plan.actions import Object
 from libresh.ports import Reconciler
 
 NAME = "libresh-operator"
+COMPOSED = f"{NAME}-composed"
+"""The ClusterRole of rights that classes need."""
 LEASE = NAME
 """What replicas agree on the leader by (libresh.runtime.leader)."""
 DIGEST_ANNOTATION = "libre.sh/image-digest"
@@ -66,22 +68,29 @@ def build_identity(installation: Installation, reconcilers: Iterable[Reconciler[
         extra.add(rbac.Right("", "configmaps", "get"))
     metadata = {"name": NAME, "namespace": installation.namespace, "labels": labels()}
     subject = {"kind": "ServiceAccount", "name": NAME, "namespace": installation.namespace}
-    group = "rbac.authorization.k8s.io"
     lease = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
     leases = [{**lease, "verbs": ["create"]}, {**lease, "resourceNames": [LEASE], "verbs": ["get", "update"]}]
     return [
         objects.build_service_account(metadata),
         rbac.build_cluster_role(NAME, rights | extra, labels()),
-        {
-            "apiVersion": f"{group}/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": NAME, "labels": labels()},
-            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": NAME},
-            "subjects": [subject],
-        },
+        rbac.build_composed_role(COMPOSED, labels()),
+        build_cluster_binding(NAME, subject),
+        build_cluster_binding(COMPOSED, subject),
         objects.build_role(metadata, leases),
         objects.build_role_binding(metadata, role=NAME, service_account=NAME),
     ]
+
+
+def build_cluster_binding(role: str, subject: Object) -> Object:
+    """Gives a ClusterRole to the operator."""
+    group = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": role, "labels": labels()},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [subject],
+    }
 
 
 def build_workload(installation: Installation) -> list[Object]:

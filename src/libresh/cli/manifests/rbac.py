@@ -6,8 +6,9 @@ from typing import Any
 
 from libresh.api.meta import Resource
 from libresh.kube.kinds import Kinds
+from libresh.plan import naming
 from libresh.plan.actions import Object
-from libresh.ports import Reconciler, Watched
+from libresh.ports import COMPOSED, Reconciler, Watched
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "delete", "patch")
@@ -54,6 +55,8 @@ def own_rights(kind: str, kinds: Kinds) -> set[Right]:
 
 def watched_rights(watched: Watched, kinds: Kinds, *, own: bool) -> set[Right]:
     """What reading, and perhaps writing, one kind takes."""
+    if watched.kind == COMPOSED:
+        return set()  # kinds that only classes know: see build_composed_role
     info = kinds[watched.kind]
     writing = WRITE if watched.writes and not own else ()
     return {Right(info.group, info.plural, verb) for verb in (*READ, *writing, *watched.verbs)}
@@ -94,6 +97,22 @@ def build_people_roles(types: Sequence[type[Resource]], labels: dict[str, str]) 
         build_cluster_role("libresh-edit", edit, labels, joins=("edit", "admin")),
         build_cluster_role("libresh-cluster-view", show, labels),
     ]
+
+
+def build_composed_role(name: str, labels: dict[str, str]) -> Object:
+    """The operator's rights to kinds that only classes know: all ClusterRoles with a label, which the cluster's
+    operator makes. Whose rules these are is Kubernetes' to fill in."""
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": name, "labels": labels},
+        "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {naming.RIGHTS_LABEL: "true"}}]},
+    }
+
+
+def composed_rights(group: str, plural: str) -> set[Right]:
+    """What composing a kind takes."""
+    return {Right(group, plural, verb) for verb in (*READ, *WRITE)}
 
 
 def build_cluster_role(
