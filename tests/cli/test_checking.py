@@ -104,7 +104,8 @@ BAD: dict[str, tuple[Any, str, str, str]] = {
         "did you mean embedded?",
     ),
     "somebody else's driver": (
-        made(driver="example.org/hosted"), "spec.driver", "installed: composition, embedded", "install that driver here too",
+        made(driver="example.org/hosted"), "spec.driver", "installed: composition, embedded",
+        "install that driver here too",
     ),
     "parameters as a list": (made(parameters=[1]), "spec.parameters", "does not fit", "a map"),
     "a misspelt parameter": (
