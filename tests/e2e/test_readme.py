@@ -68,6 +68,8 @@ def removed(world: World) -> Iterator[list[Path]]:
 
 EMBEDDED = [path for path in FILES if path.parent.name == "claims"]
 STATIC = [path for path in FILES if path.name.startswith(("static-", "relay"))]
+COMPOSED = [path for path in FILES if path.name.startswith("composition-")]
+"""What they make needs other operators: tests/api sees that a server accepts them, the laws that they fit."""
 
 
 @pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.stem)
@@ -121,4 +123,4 @@ async def test_the_example_of_a_profile_is_accepted(kube: Kube) -> None:
 def test_every_example_is_applied_by_some_test() -> None:
     elsewhere = {"matrix.yaml", "embedded.yaml", "coop.yaml"}
     """By the fixtures, by `libresh up`, and above."""
-    assert {path.name for path in FILES} == elsewhere | {path.name for path in (*EMBEDDED, *STATIC)}
+    assert {path.name for path in FILES} == elsewhere | {path.name for path in (*EMBEDDED, *STATIC, *COMPOSED)}
