@@ -97,6 +97,8 @@ class Controller:
             finally:
                 queue.done(key, rest)
                 self._working.observe(time.perf_counter() - started)
+            # A pass that found all as it should be waited for nothing: let others (the lease!) have their turn.
+            await asyncio.sleep(0)
 
     def _leave_alone(self, key: Key, read: int) -> float:
         """For how many seconds the object of a pass that `read` so many others is left alone."""
