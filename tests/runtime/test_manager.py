@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -512,6 +513,34 @@ async def test_foreign_secrets_do_not_grow_memory() -> None:
         await until_set(manager.working)
         assert manager.cluster.caches["Secret"].size == 0
         assert all(write.kind != "Secret" for write in api.journal)
+
+
+async def test_passes_that_wait_for_nothing_leave_others_their_turn() -> None:
+    api = FakeApi(crds=[crd()])
+    for number in range(400):
+        api.create(toy(f"t{number}"))
+    worst = 0.0
+
+    async def watch_the_clock() -> None:
+        nonlocal worst
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0)
+            worst = max(worst, time.monotonic() - before)
+
+    def judge(obj: Toy, seen: Any) -> Decision:
+        time.sleep(0.002)
+        return Decision(Settled())
+
+    reconciler = ToyReconciler(judge=judge)
+    async with Server(api) as server, Client(Access(server.url)) as client, running(client, reconciler) as manager:
+        await rest(manager)
+        clock = asyncio.create_task(watch_the_clock())
+        for number in range(400):
+            manager.controllers["Toy"].queue.add(("Toy", "play", f"t{number}"))
+        await rest(manager)
+        clock.cancel()
+    assert worst < 0.4, "four hundred passes of two milliseconds took their time in one piece"
 
 
 async def test_what_many_share_costs_no_pass_of_each_at_every_change() -> None:
