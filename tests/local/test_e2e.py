@@ -95,7 +95,8 @@ def repaired(probes: Cluster, api: API) -> None:
 
 
 def write_word(api: API, word: str) -> None:
-    assert ask(keep_address(api), "/write", file="/data/word", text=word) == "written"
+    """Asked until it answers: after its node came back, a pod is called Ready until its kubelet has looked again."""
+    until(lambda: ask(keep_address(api), "/write", file="/data/word", text=word) == "written", "the word to be written")
 
 
 def await_word(api: API, word: str) -> None:
