@@ -50,7 +50,7 @@ class ServiceClassReconciler:
     async def observe(self, obj: ServiceClass, reader: Reader) -> Observed:
         """Reads the claims of the class and, where the driver runs a server, what stands of it."""
         kind = next(kind for kind in CLAIMS if kind.KIND.kind == obj.spec.claim_kind)
-        claims = tuple(c for c in await reader.list(kind) if c.status.class_name == obj.name)
+        claims = tuple(await reader.find(kind, "status.className", obj.name))
         driver = drivers().get((obj.spec.claim_kind, obj.spec.driver))
         if driver is None or not runs_server(driver):
             return Observed(self.settings, claims)
