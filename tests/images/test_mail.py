@@ -14,8 +14,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import dkim
 import pytest
 from containers import wait_for_port
+
+from libresh.kube import keys
 
 pytestmark = pytest.mark.e2e
 
@@ -152,6 +155,50 @@ def test_mail_is_relayed_over_verified_tls(container: Any, tmp_path: Path) -> No
         send("us", "p^ss: word", "x@acme.test", port=3525)
     send("us", "p^ss: word", "x@acme.test", port=3525, trust=relay.volume(CONFIG) / "smarthost-ca.crt")
     wait_for_mail(provider, 2)
+
+
+def test_what_is_relayed_is_signed_for_its_own_domain_only(container: Any) -> None:
+    provider = container("mail")
+    provider.volume(CONFIG, {"accounts": account("us", "s3cret"), "main.conf": MOVED_PORTS})
+    provider.start(["/usr/local/bin/libresh-mail"], [CONFIG, SPOOL, KEPT])
+    pem = keys.new_rsa_key()
+    relay = container("mail")
+    relay.volume(
+        CONFIG,
+        {
+            "accounts": account("matrix", "s3cret"),
+            "smarthost": "host: localhost\nport: 3525\ntls: none\nusername: us\npassword: s3cret\n",
+            "dkim": "domain: acme.test\nselector: libresh\n",
+            "dkim.pem": pem.decode(),
+        },
+    )
+    relay.start(["/usr/local/bin/libresh-mail"], [CONFIG, SPOOL, KEPT])
+    wait_for_port(SUBMISSION)
+    wait_for_port(3525)
+    send("matrix", "s3cret", "matrix@acme.test")
+    (signed,) = wait_for_mail(provider)
+    record = f"v=DKIM1; k=rsa; p={keys.public_part(pem)}".encode()
+    asked: list[bytes] = []
+
+    def dns(name: bytes, timeout: int = 5) -> bytes:
+        asked.append(name)
+        return record
+
+    assert dkim.verify(signed.encode(), dnsfunc=dns)
+    assert asked == [b"libresh._domainkey.acme.test."]
+    assert not dkim.verify(signed.replace("the text", "another text").encode(), dnsfunc=dns)
+    send("matrix", "s3cret", "matrix@elsewhere.test")
+    assert sum("DKIM-Signature" in text for text in wait_for_mail(provider, 2)) == 1
+
+
+def test_an_account_that_sends_too_much_is_put_off(mail: Any) -> None:
+    mail.volume(CONFIG, {"limits": "rate: 2\n", "accounts": account("matrix", "s3cret") + account("other", "s3cret")})
+    for _ in range(2):
+        send("matrix", "s3cret", "matrix@acme.test")
+    with pytest.raises(smtplib.SMTPRecipientsRefused, match=r"451.*within an hour"):
+        send("matrix", "s3cret", "matrix@acme.test")
+    send("other", "s3cret", "other@acme.test")
+    wait_for_mail(mail, 3)
 
 
 MOVED_PORTS = "PORTS = 3525\n"

@@ -1,5 +1,6 @@
 """Laws of servers that all claims of a class share: newcomers cost others nothing, an outage is told, many are few."""
 
+import base64
 import time
 from collections import Counter
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from laws.whole import Whole, whole
+from libresh.kube import keys
 
 MAIL, IDENTITY = ("email.libre.sh/v1alpha1", "SMTPAccount"), ("identity.libre.sh/v1alpha1", "OIDCClient")
 SERVERS = {"SMTPAccount": "embedded-smtpaccount-mail", "OIDCClient": "embedded-oidcclient-identity"}
@@ -63,6 +65,48 @@ async def test_an_outage_is_told(kind: tuple[str, str]) -> None:
         world.workloads.release("Deployment", SERVERS[kind[1]])
         await world.settle()
         assert world.not_ready() == {}
+
+
+async def test_a_class_that_signs_keeps_its_key_and_says_what_dns_needs() -> None:
+    name, secret = "embedded-smtpaccount", "embedded-smtpaccount-mail-dkim"
+    smarthost = {"host": "smtp.example.org", "tls": "none"}
+    async with whole(account(MAIL, "first")) as world:
+        await world.start()
+        await world.settle()
+        parameters = {"smarthost": smarthost, "dkim": {"domain": "example.org"}}
+        world.api.edit("ServiceClass", name, spec={"parameters": parameters})
+        await world.settle()
+        assert world.not_ready() == {}
+        made = world.api.get("Secret", secret, "libresh-system")["data"]
+        cls = world.api.get("ServiceClass", name)
+        assert cls is not None
+        said = next(c["message"] for c in cls["status"]["conditions"] if c["type"] == "Ready")
+        assert "TXT record libresh._domainkey.example.org" in said
+        assert secret in said
+        private, record = (base64.b64decode(made[key]).decode() for key in ("private.pem", "record"))
+        assert record == f"v=DKIM1; k=rsa; p={keys.public_part(private.encode())}"
+        assert "PRIVATE KEY" not in str(cls)
+        world.api.delete("Secret", secret, "libresh-system")
+        await world.settle()
+        assert world.api.get("Secret", secret, "libresh-system")["data"] == made
+        world.api.edit("ServiceClass", name, spec={"parameters": {"smarthost": None}})
+        await world.settle()
+        refused = world.api.get("ServiceClass", name)["status"]["conditions"]
+        assert any("dkim: only what is relayed is signed" in each["message"] for each in refused)
+
+
+@both
+async def test_a_class_with_a_mistake_is_as_ready_as_its_server_is(kind: tuple[str, str]) -> None:
+    name = f"embedded-{kind[1].lower()}"
+    async with whole(account(kind, "first")) as world:
+        await world.start()
+        await world.settle()
+        world.api.edit("ServiceClass", name, spec={"parameters": {"storage": "no size"}})
+        await world.settle()
+        assert ready(world, "ServiceClass", name, "") == ready(world, kind[1]) == "True"
+        world.workloads.fail("Deployment", SERVERS[kind[1]])
+        await world.settle()
+        assert ready(world, "ServiceClass", name, "") == ready(world, kind[1]) == "False"
 
 
 @both

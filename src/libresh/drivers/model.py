@@ -105,6 +105,9 @@ def runs_server(driver: Driver | None) -> bool:
 class ServerDriver(Driver, Protocol):
     """A driver whose classes run one server for all their claims."""
 
+    def server_ref(self, class_name: str, settings: Settings) -> Ref:
+        """The Deployment of a class, whatever the class's parameters."""
+
     def server_looks_at(
         self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], settings: Settings
     ) -> tuple[Ref, ...]:

@@ -23,7 +23,7 @@ from libresh.kube.objects import Entry
 from libresh.kube.reader import PassReader
 from libresh.kube.views import SECRET
 from libresh.plan import naming
-from libresh.plan.actions import From, Hashed, Literal, Mint, Object, Random, SecretKey, Template, Value
+from libresh.plan.actions import From, Hashed, Literal, Mint, Object, PublicPart, Random, SecretKey, Template, Value
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,10 @@ def fresh_value(wish: Random) -> bytes:
             version = "".join(secrets.choice(ALPHANUMERIC) for _ in range(4))
             key = base64.b64encode(secrets.token_bytes(32)).decode().rstrip("=")
             return f"ed25519 a_{version} {key}".encode()
+        case "rsa-key":
+            from libresh.kube import keys  # heavy, and few classes sign anything
+
+            return keys.new_rsa_key()
     raise LibreshError("secret-form", f"There is no form of secret called {wish.form}")
 
 
@@ -194,15 +198,15 @@ class Minter:
             self._fitting.add(name)
         return found
 
-    async def value_of(self, source: SecretKey) -> bytes | None:
-        """A value of any Secret, or None. Read from the API server where it is not ours."""
-        entry = self.cluster.cache("Secret").get(source.namespace, source.name)
+    async def values_of(self, namespace: str, name: str) -> Data:
+        """The values of any Secret; none where there is none. Read from the API server where it is not ours."""
+        entry = self.cluster.cache("Secret").get(namespace, name)
         if entry is not None:
             entry = await self.cluster.whole("Secret", entry)
         else:
-            body = await self.client.read("Secret", source.name, source.namespace)
+            body = await self.client.read("Secret", name, namespace)
             entry = None if body is None else self.cluster.cache("Secret").shape.entry(body)
-        return data_of(entry).get(source.key)
+        return data_of(entry)
 
 
 class Values:
@@ -214,6 +218,7 @@ class Values:
         self.live = live
         self.reader = reader
         self.done: Data = {}
+        self.sources: dict[tuple[str, str], Data] = {}
         self.weak = False
         """Whether a value is hashed that might be guessed: nothing faster to try than that hash may be shown."""
         self.open: list[str] = []
@@ -244,6 +249,8 @@ class Values:
                 return await self._source(source)
             case Hashed(key=place):
                 return self._hash(key, await self.value_at(place))
+            case PublicPart(key=place, text=text):
+                return filled(text, {"key": self._public(await self.value(place))}, "").encode()
             case Template():
                 return await self._fill(key, wish)
 
@@ -251,7 +258,7 @@ class Values:
         if key in self.live:
             return self.live[key]
         for source in wish.recover:
-            found = await self.minter.value_of(source)
+            found = await self._look(source)
             if found is not None:
                 log.info(
                     "%s: the key %s comes back from Secret %s/%s", self.wish.ref, key, source.namespace, source.name
@@ -259,8 +266,14 @@ class Values:
                 return found
         return fresh_value(wish)
 
+    async def _look(self, source: SecretKey) -> bytes | None:
+        place = (source.namespace, source.name)
+        if place not in self.sources:
+            self.sources[place] = await self.minter.values_of(*place)
+        return self.sources[place].get(source.key)
+
     async def _source(self, source: SecretKey) -> bytes:
-        found = await self.minter.value_of(source)
+        found = await self._look(source)
         if found is None:
             raise Pending(
                 WAITING_FOR_SECRET, f"Waiting for the key {source.key} of Secret {source.namespace}/{source.name}"
@@ -281,6 +294,15 @@ class Values:
         # Many rounds make guessing slow: what cannot be guessed needs none, and thousands of accounts are made fast.
         made = crypt.new_hash(password, crypt.LEAST_ROUNDS if strong else None)
         return made.encode()
+
+    def _public(self, pem: bytes) -> str:
+        from libresh.kube import keys  # heavy, and few classes sign anything
+
+        try:
+            return keys.public_part(pem)
+        except ValueError as error:
+            way_out = "delete that key of the Secret: a new one is made"
+            raise LibreshError("secret-values", f"{self.wish.ref}: {error}", way_out) from None
 
     async def _fill(self, key: str, wish: Template) -> bytes:
         texts: dict[str, str] = {}

@@ -32,6 +32,9 @@ class Ref:
 class Theirs(Ref):
     """Names an object that is not libre.sh's to make: while it is absent, its coming must be noticed."""
 
+    among: str = field(default="", compare=False)
+    """The label (`key=value`) that all objects of this sort bear, where that is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Apply:
@@ -66,9 +69,11 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Random:
-    """A value made once and kept: `bytes` random bytes in `form` (`hex`, `base64`, `alphanumeric` or
-    `synapse-signing-key`). Where it is absent it is first looked for in `recover`, in order, so that a value
-    that somebody deleted in one place and that survives in another comes back as it was."""
+    """A value made once and kept: `bytes` random bytes in `form` (`hex`, `base64`, `alphanumeric`,
+    `synapse-signing-key`, or `rsa-key`, a private key of 2048 bits in PEM).
+
+    Where it is absent it is first looked for in `recover`, in order, so that a value that somebody deleted in one place
+    and that survives in another comes back as it was."""
 
     bytes: int = 24
     form: str = "alphanumeric"
@@ -90,6 +95,15 @@ class Hashed:
 
 
 @dataclass(frozen=True, slots=True)
+class PublicPart:
+    """Text with `${key}` replaced by the public part (DER in base64) of the private key in PEM at `key` of the same
+    Secret: what others need in order to check signatures."""
+
+    key: str
+    text: str = "${key}"
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """Text with `${name}` replaced by `values[name]`: a key of the same Secret (a str) or another Secret's.
 
@@ -103,7 +117,7 @@ class Template:
     quote: str = ""
 
 
-Value = Literal | Random | From | Hashed | Template
+Value = Literal | Random | From | Hashed | PublicPart | Template
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ from libresh.api.claims import Claim
 from libresh.api.services import ServiceClass
 from libresh.drivers import drivers, names_for
 from libresh.drivers.model import Driver, Seen, Server, ServerDriver, Settings, runs_server
-from libresh.plan.actions import Release
+from libresh.plan.actions import Ref, Release
 from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
+from libresh.plan.observed import is_available
 from libresh.ports import Reader, Watched
 from libresh.reconcilers.claim import INVALID_PARAMETERS, observe_refs, read_parameters
 
@@ -55,9 +56,11 @@ class ServiceClassReconciler:
         if driver is None or not runs_server(driver):
             return Observed(self.settings, claims)
         parameters = read_parameters(driver, obj.name, obj.spec.parameters)
+        serving = cast(ServerDriver, driver)
         if isinstance(parameters, Stalled):
-            return Observed(self.settings, claims)
-        refs = cast(ServerDriver, driver).server_looks_at(obj, parameters, claims, self.settings)
+            refs: tuple[Ref, ...] = (serving.server_ref(obj.name, self.settings),)
+        else:
+            refs = serving.server_looks_at(obj, parameters, claims, self.settings)
         return Observed(self.settings, claims, await observe_refs(refs, reader))
 
     def decide(self, obj: ServiceClass, seen: Observed) -> Decision:
@@ -69,7 +72,7 @@ class ServiceClassReconciler:
             return Decision(held(obj, seen.claims) or unknown_driver(obj), {"claims": len(seen.claims)})
         parameters = read_parameters(driver, obj.name, obj.spec.parameters)
         if isinstance(parameters, Stalled):
-            refused = replace(parameters, ready=obj.was_ready())
+            refused = replace(parameters, ready=serves_on(driver, obj, seen))
             return Decision(held(obj, seen.claims) or refused, {"claims": len(seen.claims)})
         server = plan_server(driver, obj, parameters, seen)
         status = {
@@ -80,6 +83,13 @@ class ServiceClassReconciler:
         }
         outcome = held(obj, seen.claims) or server.outcome
         return Decision(outcome, status, server.actions, prune=isinstance(server.outcome, Settled))
+
+
+def serves_on(driver: Driver, cls: ServiceClass, seen: Observed) -> bool:
+    """Whether the server that was made before the class was edited still answers."""
+    if not runs_server(driver):
+        return False
+    return is_available(seen.seen.get(cast(ServerDriver, driver).server_ref(cls.name, seen.settings)))
 
 
 def plan_server(driver: Driver, cls: ServiceClass, parameters: Any, seen: Observed) -> Server:

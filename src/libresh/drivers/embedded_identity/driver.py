@@ -83,6 +83,9 @@ class EmbeddedIdentity:
             instance=f"{deployment} (Canaille), client {account_name(ask.claim)}",
         )
 
+    def server_ref(self, class_name: str, settings: Settings) -> Ref:
+        return server_of(class_name, settings)[0]
+
     def server_looks_at(
         self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], settings: Settings
     ) -> tuple[Ref, ...]:

@@ -1,6 +1,7 @@
 """SMTPAccount by Exim: one submission server for each class, an account on it for each claim.
 
-With a smarthost the server relays to it, and keeps what it could not deliver yet on its volume. Without one it keeps
+With a smarthost the server relays to it, signed where a domain is given, and keeps what it could not deliver yet on its
+volume. Without one it keeps
 every message for reading and delivers none: that is for trying things out, and its status says so.
 
     claim: password minted ──> class: account written, server restarted with it ──> claim: ready
@@ -29,6 +30,7 @@ from libresh.plan.actions import (
     Literal,
     Mint,
     Object,
+    PublicPart,
     Random,
     Ref,
     SecretKey,
@@ -55,6 +57,17 @@ class SmartHost(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """A Secret in the operator's namespace with the keys username and password."""
 
 
+class Dkim(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Signs what leaves, so that others can tell that it comes from the domain."""
+
+    domain: Annotated[
+        str, msgspec.Meta(pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$", max_length=253)
+    ]
+    """Messages whose From is of this domain are signed."""
+    selector: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", max_length=63)] = "libresh"
+    """The name of the key in the domain's DNS."""
+
+
 class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """Parameters of a class with this driver."""
 
@@ -62,9 +75,17 @@ class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """The domain claims send from that name no sender. Absent: the operator's own domain."""
     smarthost: SmartHost | None = None
     """Where mail is handed on to. Absent: it is kept for reading, and none leaves."""
+    dkim: Dkim | None = None
+    """Absent: nothing is signed here; most smarthosts sign themselves."""
+    recipients_per_hour: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    """How many recipients each claim may send to in an hour. More are put off: a stolen password sends no flood."""
     storage: Quantity = "1Gi"
     """Room for mail that waits or is kept."""
     storage_class: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dkim and not self.smarthost:
+            raise ValueError("dkim: only what is relayed is signed; set smarthost, or leave dkim out")
 
 
 class EmbeddedMail:
@@ -106,13 +127,18 @@ class EmbeddedMail:
             instance=f"{deployment} (Exim), account {account_name(ask.claim)}",
         )
 
+    def server_ref(self, class_name: str, settings: Settings) -> Ref:
+        return server_of(class_name, settings)[0]
+
     def server_looks_at(
         self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], settings: Settings
     ) -> tuple[Ref, ...]:
         names = server_children(cls, settings)
         passwords = tuple(children_of(claim).ref("Secret", "credentials") for claim in claims)
         relay = parameters.smarthost.credentials if parameters.smarthost else None
-        extra = (Theirs("Secret", relay, settings.system_namespace),) if relay else ()
+        extra: tuple[Ref, ...] = (Theirs("Secret", relay, settings.system_namespace),) if relay else ()
+        if parameters.dkim:
+            extra += (names.ref("Secret", "dkim"),)
         return (names.ref("Deployment"), names.ref("Secret", "accounts"), *passwords, *extra)
 
     def plan_server(
@@ -124,18 +150,27 @@ class EmbeddedMail:
         server, accounts = seen.get(names.ref("Deployment")), seen.secret(names.ref("Secret", "accounts"))
         made = [c for c in claims if not c.deleting and seen.secret(children_of(c).ref("Secret", "credentials"))]
         known = accounts_now(cls, made, server, accounts, account_key)
-        actions = (plan_accounts(names, parameters, known), *plan_access(names, parameters))
+        actions: tuple[Action, ...] = (plan_accounts(names, parameters, known), *plan_access(names, parameters))
+        if parameters.dkim:
+            actions = (plan_signing_key(names), *actions)
         if accounts is not None:
             actions += (Apply(build_server(names, parameters, accounts.digest, settings)),)
-        outcome = outcome_of_server("The mail server", cls, server, said_of(parameters))
+        outcome = outcome_of_server("The mail server", cls, server, said_of(names, parameters))
         return Server(outcome, actions, name=f"{names.ref('Deployment')} (Exim)")
 
 
-def said_of(parameters: Parameters) -> str:
+def said_of(names: Children, parameters: Parameters) -> str:
     """What becomes of mail, for the status."""
-    if parameters.smarthost:
-        return f"Mail is relayed through {parameters.smarthost.host}"
-    return "Mail is kept for reading and not delivered: spec.parameters.smarthost is not set"
+    if not parameters.smarthost:
+        return "Mail is kept for reading and not delivered: spec.parameters.smarthost is not set"
+    relayed = f"Mail is relayed through {parameters.smarthost.host}"
+    if not parameters.dkim:
+        return relayed
+    return (
+        f"{relayed}, signed for {parameters.dkim.domain}: its DNS needs the TXT record "
+        f"{parameters.dkim.selector}._domainkey.{parameters.dkim.domain}, whose text is the key record of "
+        f"{names.ref('Secret', 'dkim')}"
+    )
 
 
 def children_of(claim: Claim) -> Children:
@@ -206,9 +241,12 @@ def plan_accounts(names: Children, parameters: Parameters, claims: Sequence[Clai
     for claim in claims:
         password = SecretKey(claim.namespace, children_of(claim).named("credentials"), "password")
         values[account_key(claim)] = Hashed(password)
-    users = [account_name(claim) for claim in claims]
-    lines = "".join(f"{user}: ${{h{number}}}\n" for number, user in enumerate(users))
-    values["accounts"] = Template(lines, {f"h{number}": f"hash.{user}" for number, user in enumerate(users)})
+    lines = "".join(f"{account_name(claim)}: ${{h{number}}}\n" for number, claim in enumerate(claims))
+    values["limits"] = Literal(f"rate: {parameters.recipients_per_hour}\n")
+    if signing := parameters.dkim:
+        values["dkim"] = Literal(f"domain: {signing.domain}\nselector: {signing.selector}\n")
+        values["dkim.pem"] = From(SecretKey(names.namespace, names.named("dkim"), "private.pem"))
+    values["accounts"] = Template(lines, {f"h{number}": account_key(claim) for number, claim in enumerate(claims)})
     if host := parameters.smarthost:
         text = f"host: {host.host}\nport: {host.port}\ntls: {host.tls}\n"
         places: dict[str, str | SecretKey] = {}
@@ -220,6 +258,16 @@ def plan_accounts(names: Children, parameters: Parameters, claims: Sequence[Clai
         values["viewer-username"] = Literal("mail")
         values["viewer-password"] = Random()
     return Mint(names.owned("accounts"), values)
+
+
+def plan_signing_key(names: Children) -> Mint:
+    """The key that signs, made once, and what the domain's DNS must say of it (RFC 6376, section 3.6.1)."""
+    copy = SecretKey(names.namespace, names.named("accounts"), "dkim.pem")
+    values: dict[str, Value] = {
+        "private.pem": Random(form="rsa-key", recover=(copy,)),
+        "record": PublicPart("private.pem", "v=DKIM1; k=rsa; p=${key}"),
+    }
+    return Mint(names.kept("dkim"), values)
 
 
 def plan_access(names: Children, parameters: Parameters) -> tuple[Action, ...]:
@@ -238,7 +286,8 @@ def plan_access(names: Children, parameters: Parameters) -> tuple[Action, ...]:
 def build_server(names: Children, parameters: Parameters, accounts_digest: str, settings: Settings) -> Object:
     """The server, and for kept mail a page to read it."""
     image = settings.image("mail", VERSION)
-    read = ("accounts",) + (("smarthost",) if parameters.smarthost else ())
+    read = ("accounts", "limits") + (("smarthost",) if parameters.smarthost else ())
+    read += ("dkim", "dkim.pem") if parameters.dkim else ()
     spool, kept = (
         objects.Mount("spool", path, {"persistentVolumeClaim": {"claimName": names.named("spool")}}, False, part)
         for path, part in (("/var/spool/exim", "spool"), ("/var/lib/mail", "mail"))
