@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import get_args
 
 import click
-import yaml
 
 from libresh.api.services import ClaimKind
-from libresh.cli import access, applying, manifests, output
+from libresh.cli import access, applying, documents, manifests, output
 from libresh.cli.access import Target
 from libresh.cli.manifests import operator, rbac
 from libresh.drivers.composition import importing, known
@@ -38,10 +37,9 @@ def import_class(target: Target, form: str, file: Path, name: str, claim_kind: s
     """
     made = importing.build_class(read_document(file), name=name, claim_kind=claim_kind or "")
     kinds = importing.composed_kinds(made)
-    plurals = {kind: each.plural for kind in kinds for each in known.KNOWN if is_of(each, kind)}
+    plurals = {kind: each.plural for kind in kinds if (each := known.find({"apiVersion": kind[0], "kind": kind[1]}))}
     if dry_run:
-        documents = [made, *build_rights(made, plurals)]
-        click.echo(output_of(documents, form))
+        click.echo(output_of([made, *build_rights(made, plurals)], form))
     else:
         plurals |= access.run(lambda client: apply_class(client, made, kinds, plurals), target)
         output.show(form, made, f"ServiceClass {made['metadata']['name']} serves {made['spec']['claimKind']}.")
@@ -56,26 +54,22 @@ def import_class(target: Target, form: str, file: Path, name: str, claim_kind: s
 
 def read_document(file: Path) -> object:
     """The one document of a YAML file."""
-    try:
-        documents = [each for each in yaml.safe_load_all(file.read_text()) if each is not None]
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise LibreshError("bad-yaml", f"{file} is not YAML: {error}", "correct it") from None
-    if len(documents) != 1:
+    found = documents.read(str(file), file.read_bytes())
+    for each in found:
+        if each.broken:
+            raise LibreshError("bad-yaml", f"{file}, {each.place}: {each.broken}", each.way_out)
+    if len(found) != 1:
         raise LibreshError(
-            "several-documents", f"{file} holds {len(documents)} documents", "give one Composition to a file"
+            "several-documents", f"{file} holds {len(found)} documents", "give one Composition to a file"
         )
-    return documents[0]
+    return found[0].content
 
 
-def is_of(each: known.Known, kind: tuple[str, str]) -> bool:
-    return (each.group, each.kind) == (kind[0].rpartition("/")[0], kind[1])
-
-
-def output_of(documents: Sequence[Object], form: str) -> str:
+def output_of(made: Sequence[Object], form: str) -> str:
     """Manifests for people and kubectl, or as JSON."""
     if form == output.JSON:
-        return json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}, indent=2, ensure_ascii=False)
-    return manifests.dump(list(documents)).rstrip()
+        return json.dumps({"apiVersion": "v1", "kind": "List", "items": made}, indent=2, ensure_ascii=False)
+    return manifests.dump(list(made)).rstrip()
 
 
 def build_rights(cls: Object, plurals: dict[tuple[str, str], str]) -> list[Object]:
