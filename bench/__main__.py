@@ -1,4 +1,4 @@
-"""Measures libre.sh beside its baselines: python -m bench [--full] [small] [product] [ready] [up] [report]
+"""Measures libre.sh beside its baselines: python -m bench [--full] [small] [product] [claims] [ready] [up] [report]
 
 Without names: small, product and report (under ten minutes on two cores; with --full half an hour and more). `up` and
 `ready` make and purge a local cluster named bench (as root; --cold: with nothing built yet); `ready` can use another
@@ -9,12 +9,12 @@ import argparse
 import time
 from pathlib import Path
 
-from bench import product, ready, report, small, up
+from bench import claims, product, ready, report, small, up
 from bench.contenders import save
 from bench.servers import ROOT
 
 RESULTS = ROOT / "bench" / "results"
-PARTS = ("small", "product", "ready", "up", "report")
+PARTS = ("small", "product", "claims", "ready", "up", "report")
 
 
 def tell(text: str) -> None:
@@ -45,6 +45,8 @@ def main() -> None:
         sizes = {"matrices": given.matrices, "largest": given.largest}
         found = product.run(full=given.full, settled_seconds=given.settled, tell=tell, **sizes)
         save(RESULTS / "product.json", found)
+    if "claims" in parts:
+        save(RESULTS / "claims.json", claims.run(tell=tell))
     if given.kubeconfig and "ready" in parts:
         save(RESULTS / "ready.json", ready.run(given.kubeconfig, rounds=rounds, tell=tell))
     elif "up" in parts or "ready" in parts:

@@ -88,6 +88,20 @@ def product(result: Row) -> str:
     return f"{table(heads, lines)}\n\n{machine(result)}"
 
 
+def claims(result: Row) -> str:
+    row = result["rows"][0]
+    rows = [
+        ["all ready, s", number(row["all_ready_s"])],
+        ["operator: CPU s", number(row["cpu_s"])],
+        ["… requests to the API server for each claim", number(row["requests_each"])],
+        ["… memory before and after, MB", f"{number(row['empty_rss_mb'])}, {number(row['rss_mb'])}"],
+        ["one more claim beside them, s", listed(row["one_more_s"])],
+        [f"settled for {number(row['stay_s'])} s: API writes", number(row["stay_writes"])],
+        ["… CPU, % of a core", number(row["stay_cpu_percent"])],
+    ]
+    return f"{table(['', number(row['claims']) + ' claims'], rows)}\n\n{machine(result)}"
+
+
 def ready(result: Row) -> str:
     rows = [
         ["by the operator", listed(result["operator_s"]), number(median(result["operator_s"]))],
@@ -142,6 +156,7 @@ def ratio(ours: float, theirs: float) -> str:
 TABLES: dict[str, Callable[[Row], str]] = {
     "small": small,
     "product": product,
+    "claims": claims,
     "ready": ready,
     "up-cold": up,
     "up-warm": up,

@@ -18,8 +18,8 @@ DECLARED = "declared"
 READY = "ready"
 """An aspect of an object: whether it is Ready."""
 COMPOSED = "*"
-"""In place of a kind: those that are only known from classes. Each of their objects is read and watched alone, by its
-name; a Ref names such a kind as `naming.composed_kind` does. The rights to them are the cluster operator's to give."""
+"""In place of a kind: those that are only known from classes. Of their objects only those are watched that bear our
+label; a Ref names such a kind as `naming.composed_kind` does. The rights to them are the cluster operator's to give."""
 
 
 class SecretView(msgspec.Struct, frozen=True, gc=False):
@@ -46,10 +46,11 @@ class Reader(Protocol):
         is: it is read once and from then on watched alone.
         """
 
-    async def secret(self, namespace: str, name: str, *, ours: bool = False) -> SecretView | None:
+    async def secret(self, namespace: str, name: str, *, ours: bool = False, among: str = "") -> SecretView | None:
         """A Secret's keys and digest, or None; also of Secrets that are not ours (each is then watched alone).
 
         `ours`: one that libre.sh makes. While it is absent nobody else is expected to make it, so that is not watched.
+        `among`: the label (`key=value`) that all such Secrets bear, where that is known: one watch serves all of them.
         """
 
     async def load(self, type: type[T], name: str, namespace: str = "", *, only: Sequence[str] = ()) -> T | None:

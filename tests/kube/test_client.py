@@ -367,16 +367,16 @@ async def test_requests_stand_in_line_and_the_lease_goes_past_it() -> None:
         nonlocal most
         under_way.append(request.path)
         most = max(most, sum("configmaps" in path for path in under_way))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
         under_way.remove(request.path)
         return web.json_response({"metadata": {"name": "x", "namespace": "ns", "resourceVersion": "1"}})
 
-    async with server(answer) as url, Client(Access(url), in_flight=2, timeout=0.15) as client:
+    async with server(answer) as url, Client(Access(url), in_flight=2, timeout=1.2) as client:
         line = [asyncio.create_task(client.read("ConfigMap", f"c{number}", "ns")) for number in range(12)]
         await asyncio.sleep(0.01)
         begun = time.monotonic()
         await client.read("Lease", "libresh-operator", "ns")
-        assert time.monotonic() - begun < 0.15
+        assert time.monotonic() - begun < 1.2
         assert not all(task.done() for task in line)
         # Twelve in pairs take twice as long as one may: standing in line does not count.
         assert all(await asyncio.gather(*line))

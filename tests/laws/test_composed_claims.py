@@ -184,6 +184,22 @@ async def test_a_claim_of_a_kind_that_is_not_served_can_go() -> None:
         assert found.api.get("PostgreSQL", "my-db", SPACE) is None
 
 
+async def test_many_claims_cost_two_watches() -> None:
+    claims = [
+        {
+            **claim(writeConnectionSecretToRef={"name": f"db-{number}-details"}),
+            "metadata": {"name": f"db-{number}", "namespace": SPACE},
+        }
+        for number in range(40)
+    ]
+    async with world(*claims) as (found, _):
+        await until(found, lambda: found.not_ready() == {})
+        cluster = found.managers[0][0].cluster
+        await until(found, lambda: len(cluster.foreign) == 2)
+        found.api.delete("Secret", "postgres.libresh-db-7.credentials.postgresql.acid.zalan.do", SPACE)
+        await until(found, lambda: found.not_ready() == {})
+
+
 async def test_deletion_keeps_the_data_and_a_new_claim_finds_it() -> None:
     async with world(CLAIM) as (found, _):
         uid = (found.api.get("postgresql", NAME, SPACE) or {})["metadata"]["uid"]

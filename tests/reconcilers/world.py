@@ -37,7 +37,7 @@ class World:
     async def get(self, ref: Ref, *, foreign: bool = False) -> Object | None:
         return self.objects.get(ref)
 
-    async def secret(self, namespace: str, name: str, *, ours: bool = False) -> SecretView | None:
+    async def secret(self, namespace: str, name: str, *, ours: bool = False, among: str = "") -> SecretView | None:
         mint = self.secrets.get(Ref("Secret", name, namespace))
         if mint is None:
             return None

@@ -529,7 +529,7 @@ async def test_passes_that_wait_for_nothing_leave_others_their_turn() -> None:
             worst = max(worst, time.monotonic() - before)
 
     def judge(obj: Toy, seen: Any) -> Decision:
-        time.sleep(0.002)
+        time.sleep(0.005)
         return Decision(Settled())
 
     reconciler = ToyReconciler(judge=judge)
@@ -540,7 +540,7 @@ async def test_passes_that_wait_for_nothing_leave_others_their_turn() -> None:
             manager.controllers["Toy"].queue.add(("Toy", "play", f"t{number}"))
         await rest(manager)
         clock.cancel()
-    assert worst < 0.4, "four hundred passes of two milliseconds took their time in one piece"
+    assert worst < 1, "four hundred passes of five milliseconds took their time in one piece"
 
 
 async def test_what_many_share_costs_no_pass_of_each_at_every_change() -> None:

@@ -50,6 +50,29 @@ CRD: Object = {
 }
 """As much of the definition as a client sees."""
 
+RUNNING = {"PostgresClusterStatus": "Running"}
+
+
+def credentials(obj: Object) -> list[Object]:
+    """The Secrets of a cluster's roles."""
+    meta = obj["metadata"]
+    return [
+        secret(meta["namespace"], meta["name"], role) for role in ("postgres", "standby", *obj["spec"].get("users", {}))
+    ]
+
+
+def secret(namespace: str, cluster: str, role: str) -> Object:
+    """The Secret of a role."""
+    name = f"{role.replace('_', '-')}.{cluster}.credentials.postgresql.{GROUP}"
+    values = {"username": role, "password": f"password-of-{name}"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"application": "spilo"}},
+        "type": "Opaque",
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
+    }
+
 
 class Zalando:
     """The stub. It joins `api.settle` when it is made; the kind must be installed first."""
@@ -66,32 +89,14 @@ class Zalando:
         wanted: dict[tuple[str, str], Object] = {}
         for obj in self.api.objects("postgresql"):
             meta = obj["metadata"]
-            for role in ("postgres", "standby", *obj["spec"].get("users", {})):
-                name = f"{role.replace('_', '-')}.{meta['name']}.credentials.postgresql.{GROUP}"
-                wanted[meta["namespace"], name] = self.secret(meta["namespace"], name, role)
-            if obj.get("status") != {"PostgresClusterStatus": "Running"}:
-                self.api.edit(
-                    "postgresql",
-                    meta["name"],
-                    meta["namespace"],
-                    manager=MANAGER,
-                    status={"PostgresClusterStatus": "Running"},
-                )
-        for (namespace, name), secret in wanted.items():
+            wanted |= {(meta["namespace"], each["metadata"]["name"]): each for each in credentials(obj)}
+            if obj.get("status") != RUNNING:
+                self.api.edit("postgresql", meta["name"], meta["namespace"], manager=MANAGER, status=RUNNING)
+        for (namespace, name), made in wanted.items():
             if self.api.get("Secret", name, namespace) is None:
-                self.api.create(secret, MANAGER)
-        for secret in self.api.objects("Secret"):
-            meta = secret["metadata"]
+                self.api.create(made, MANAGER)
+        for found in self.api.objects("Secret"):
+            meta = found["metadata"]
             ours = meta.get("labels", {}).get("application") == "spilo"
             if ours and (meta["namespace"], meta["name"]) not in wanted:
                 self.api.delete("Secret", meta["name"], meta["namespace"])
-
-    def secret(self, namespace: str, name: str, role: str) -> Object:
-        values = {"username": role, "password": f"password-of-{name}"}
-        return {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": name, "namespace": namespace, "labels": {"application": "spilo"}},
-            "type": "Opaque",
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
-        }

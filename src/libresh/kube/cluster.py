@@ -13,7 +13,7 @@ from libresh.errors import LibreshError
 from libresh.kube.cache import Cache, Key
 from libresh.kube.client import Client
 from libresh.kube.composed import Composed
-from libresh.kube.foreign import Foreign
+from libresh.kube.foreign import OURS, Foreign
 from libresh.kube.informer import Informer
 from libresh.kube.interest import Interest, Token
 from libresh.kube.objects import OWNER_UID, Entry, Shape, controller_of
@@ -26,7 +26,6 @@ LATEST = 2**63
 FEW = 20
 SHARE = 0.002
 """Seconds that each of many who share a changed object adds to the time within which all of them are looked at."""
-OURS = f"{naming.MANAGED_LABEL}={naming.MANAGED_BY}"
 
 
 def utc_now() -> datetime:

@@ -1,7 +1,7 @@
 """Objects of kinds that are only known from classes (a composition's): found, applied and deleted one by one.
 
-No informer watches such a kind as a whole: each object is read and watched alone (`foreign.py`), and only while some
-pass asks for it. The API server says by discovery where it serves the kind; while it does not, that is asked again by
+No cache holds such a kind as a whole: what bears our label is watched (`foreign.py`), and only while some pass asks for
+one of them. The API server says by discovery where it serves the kind; while it does not, that is asked again by
 those who wait for it. Such objects have no owner: labels say for which claim they are kept, and no other is touched.
 """
 

@@ -11,6 +11,7 @@ from libresh.api.meta import Resource
 from libresh.errors import LibreshError
 from libresh.kube.cache import Cache, Key
 from libresh.kube.cluster import Cluster
+from libresh.kube.foreign import OURS
 from libresh.kube.interest import Token
 from libresh.kube.objects import Entry, has_labels, owner_uid
 from libresh.kube.views import secret_view
@@ -38,7 +39,7 @@ class PassReader:
         self.tokens: list[Token] = []
         self.count = 0
         """How many objects were looked at."""
-        self._foreign: list[tuple[str, str, str]] = []
+        self._foreign: list[tuple[str, str, str, str]] = []
         self._now: datetime | None = None
 
     @property
@@ -85,13 +86,13 @@ class PassReader:
         cache.keep_bodies = True
         return cache.shape.value(await self.cluster.whole(ref.kind, entry))
 
-    async def secret(self, namespace: str, name: str, *, ours: bool = False) -> SecretView | None:
+    async def secret(self, namespace: str, name: str, *, ours: bool = False, among: str = "") -> SecretView | None:
         """A Secret's keys and digest, or None. `ours`: its coming into being needs no watch of its own."""
         cache = self._cache("Secret")
         entry = cache.get(namespace, name)
         self._note("Secret", namespace, name, entry)
         if entry is None and cache.selector:
-            entry = await self._look("Secret", namespace, name, ours=ours)
+            entry = await self._look("Secret", namespace, name, ours=ours, among=among)
         if entry is None:
             return None
         return secret_view(await self.cluster.whole("Secret", entry))
@@ -104,13 +105,13 @@ class PassReader:
         self._note(ref.kind, ref.namespace, ref.name, None)
         if ref.kind not in self.cluster.kinds:
             return None
-        self._foreign.append((ref.kind, ref.namespace, ref.name))
+        self._foreign.append((ref.kind, ref.namespace, ref.name, OURS))
         return None if entry is None else self.cluster.composed.value(ref.kind, entry)
 
-    async def _look(self, kind: str, namespace: str, name: str, *, ours: bool = False) -> Entry | None:
+    async def _look(self, kind: str, namespace: str, name: str, *, ours: bool = False, among: str = "") -> Entry | None:
         entry = await self.cluster.foreign.look(kind, namespace, name)
         if entry is not None or not ours:
-            self._foreign.append((kind, namespace, name))
+            self._foreign.append((kind, namespace, name, among))
         return entry
 
     async def load(self, type: type[T], name: str, namespace: str = "", *, only: Sequence[str] = ()) -> T | None:
@@ -177,10 +178,10 @@ class PassReader:
         """At the end of the pass: this is what the object depends on from now on."""
         self.cluster.record(self.key, self.tokens)
         self.cluster.drop_needless(self.tokens)
-        for kind, namespace, name in self._foreign:
+        for kind, namespace, name, among in self._foreign:
             cache = self.cluster.caches.get(kind)
             if cache is None or cache.get(namespace, name) is None:
-                self.cluster.foreign.keep(kind, namespace, name)
+                self.cluster.foreign.keep(kind, namespace, name, among)
             else:
                 self.cluster.foreign.forget((kind, namespace, name))
 

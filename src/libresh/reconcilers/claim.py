@@ -10,6 +10,7 @@ One reconciler serves every kind of claim: what differs is in the drivers.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -26,6 +27,8 @@ from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
 from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
 
 C = TypeVar("C", bound=Claim)
+
+CANONICAL = msgspec.json.Encoder(order="deterministic")
 
 NO_DEFAULT_CLASS = "NoDefaultClass"  # no class is named and none is the default
 SEVERAL_DEFAULT_CLASSES = "SeveralDefaultClasses"
@@ -198,13 +201,19 @@ def build_ask(claim: Claim, chosen: Chosen, settings: Settings) -> Ask | Stalled
 def read_parameters(driver: Driver, class_name: str, parameters: dict[str, Any]) -> Any | Stalled:
     """The class's parameters as the driver's type, or what is wrong with them."""
     try:
-        return msgspec.convert(parameters, driver.parameters)
+        return fitted(driver.parameters, CANONICAL.encode(parameters))
     except msgspec.ValidationError as error:
         return Stalled(
             INVALID_PARAMETERS,
             f"ServiceClass {class_name}: spec.parameters do not fit the driver {driver.name}: {error}; "
             f"it takes: {', '.join(driver.parameters.__struct_encode_fields__) or '(none)'}",
         )
+
+
+@lru_cache(maxsize=256)
+def fitted(type: type[msgspec.Struct], parameters: bytes) -> Any:
+    """Parameters as the driver's type. Thousands of claims have those of one class, and some are long to check."""
+    return msgspec.json.decode(parameters, type=type)
 
 
 def unknown_driver(claim: Claim, chosen: Chosen) -> Stalled:
@@ -222,7 +231,9 @@ async def observe_refs(refs: Sequence[Ref], reader: Reader) -> Seen:
     secrets: dict[Ref, SecretView | None] = {}
     for ref in refs:
         if ref.kind == "Secret":
-            secrets[ref] = await reader.secret(ref.namespace, ref.name, ours=not isinstance(ref, Theirs))
+            theirs = isinstance(ref, Theirs)
+            among = ref.among if isinstance(ref, Theirs) else ""
+            secrets[ref] = await reader.secret(ref.namespace, ref.name, ours=not theirs, among=among)
         else:
             found[ref] = await reader.get(ref)
     return Seen(found, secrets)
@@ -277,7 +288,7 @@ def status_of(claim: Claim, chosen: Chosen | None, provision: Provision | None, 
     driver = drivers().get((claim.KIND.kind, chosen.driver))
     if driver is None or provision is None:
         return unchanged(claim, bound=bound)
-    parameters = msgspec.convert(chosen.parameters, driver.parameters)
+    parameters = fitted(driver.parameters, CANONICAL.encode(chosen.parameters))
     status: Object = {
         "className": chosen.name,
         "driver": chosen.driver,

@@ -21,7 +21,7 @@ from libresh.drivers.connection import missing_keys
 from libresh.plan.actions import Object
 
 MOST = 16
-"""Resources behind one claim. Each is watched alone."""
+"""Resources behind one claim."""
 API_VERSION = re.compile(r"(?P<group>[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+)/v[0-9][a-z0-9]*")
 KIND = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
 PATCHES = ("FromCompositeFieldPath", "ToCompositeFieldPath", "CombineFromComposite", "CombineToComposite", "PatchSet")

@@ -137,6 +137,14 @@ def sources(made: Sequence[Made]) -> list[SecretKey]:
     return found
 
 
+def label_of(made: Sequence[Made], source: SecretKey) -> str:
+    """The label that the Secret bears as all of its sort do, where that is known."""
+    for each in made:
+        if each.ways and each.facts and (each.namespace, each.facts.secret) == (source.namespace, source.name):
+            return each.ways.secrets
+    return ""
+
+
 def connect(claim_kind: str, made: Sequence[Made], views: Mapping[int, Object]) -> Connection:
     """The values of the connection secret. `views` are the resources that are there, by their number."""
     ways = next((each.ways for each in made if each.ways), None)

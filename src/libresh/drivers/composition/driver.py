@@ -100,7 +100,10 @@ class ByComposition:
             made = identified(ask)
         except Unfit:
             return ()
-        secrets = [Theirs("Secret", key.name, key.namespace) for key in connection.sources(made)]
+        secrets = [
+            Theirs("Secret", key.name, key.namespace, connection.label_of(made, key))
+            for key in connection.sources(made)
+        ]
         return tuple(dict.fromkeys([*map(ref_of, made), *secrets]))
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:

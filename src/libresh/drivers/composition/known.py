@@ -31,6 +31,8 @@ class Known:
     """The field path and the value that say that it is ready."""
     keys: frozenset[str]
     """The keys of the connection secret that `facts` gives."""
+    secrets: str
+    """The label (`key=value`) that its Secrets with credentials bear, unless it was configured otherwise."""
     facts: Callable[[Object, str, str], Facts | None]
     """From manifest, name and namespace. None where the manifest leaves open what is to be connected to."""
 
@@ -78,6 +80,8 @@ KNOWN = (
         longest_name=53,
         ready=("status.PostgresClusterStatus", "Running"),
         keys=frozenset(("host", "port", "database", "username", "password", "uri")),
+        # docs/reference/operator_parameters.md "cluster_labels"
+        secrets="application=spilo",
         facts=zalando_facts,
     ),
 )

@@ -6,6 +6,7 @@ off. (crossplane-runtime v2, pkg/fieldpath: fieldpath.go, paved.go, merge.go.)
 """
 
 from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 EVERY = "*"
@@ -24,6 +25,7 @@ class BadPath(ValueError):
     """The path cannot be read, or does not fit the object."""
 
 
+@lru_cache(maxsize=4096)
 def parse(text: str) -> Path:
     """The segments of a path."""
     found: list[Segment] = []
@@ -58,6 +60,7 @@ def segment(inner: str) -> Segment:
     return inner.strip("'\"")
 
 
+@lru_cache(maxsize=4096)
 def show(path: Path) -> str:
     """The path as text."""
     text = ""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -61,13 +62,19 @@ def composite_of(claim: Claim) -> Object:
 def whole(value: Any) -> Any:
     """A declared value as JSON, with its defaults, as the API server stores it. What is None is absent."""
     if isinstance(value, msgspec.Struct):
-        fields = ((each.encode_name, getattr(value, each.name)) for each in msgspec.structs.fields(value))
+        fields = ((encoded, getattr(value, name)) for name, encoded in fields_of(type(value)))
         return {name: whole(inner) for name, inner in fields if inner is not None}
     if isinstance(value, list | tuple):
         return [whole(each) for each in value]
     if isinstance(value, dict):
         return {key: whole(each) for key, each in value.items()}
     return value
+
+
+@cache
+def fields_of(type: type[msgspec.Struct]) -> tuple[tuple[str, str], ...]:
+    """The fields of a struct: by what name Python has them, and JSON."""
+    return tuple((each.name, each.encode_name) for each in msgspec.structs.fields(type))
 
 
 # --- which objects -------------------------------------------------------------------------------------------------
