@@ -7,6 +7,7 @@
 One reconciler serves every kind of claim: what differs is in the drivers.
 """
 
+import marshal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,7 +29,8 @@ from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
 
 C = TypeVar("C", bound=Claim)
 
-CANONICAL = msgspec.json.Encoder(order="deterministic")
+WITHOUT_REFERENCES = 2
+"""The version of marshal's format in which equal values give equal bytes."""
 
 NO_DEFAULT_CLASS = "NoDefaultClass"  # no class is named and none is the default
 SEVERAL_DEFAULT_CLASSES = "SeveralDefaultClasses"
@@ -201,7 +203,7 @@ def build_ask(claim: Claim, chosen: Chosen, settings: Settings) -> Ask | Stalled
 def read_parameters(driver: Driver, class_name: str, parameters: dict[str, Any]) -> Any | Stalled:
     """The class's parameters as the driver's type, or what is wrong with them."""
     try:
-        return fitted(driver.parameters, CANONICAL.encode(parameters))
+        return fitted(driver.parameters, parameters)
     except msgspec.ValidationError as error:
         return Stalled(
             INVALID_PARAMETERS,
@@ -210,10 +212,19 @@ def read_parameters(driver: Driver, class_name: str, parameters: dict[str, Any])
         )
 
 
+def fitted(type: type[msgspec.Struct], parameters: dict[str, Any]) -> Any:
+    """Parameters as the driver's type. Thousands of claims have those of one class, and some take long to check."""
+    try:
+        return fitted_once(type, marshal.dumps(parameters, WITHOUT_REFERENCES))
+    except ValueError as error:
+        if isinstance(error, msgspec.MsgspecError):
+            raise
+        return msgspec.convert(parameters, type)  # YAML's types that JSON does not have
+
+
 @lru_cache(maxsize=256)
-def fitted(type: type[msgspec.Struct], parameters: bytes) -> Any:
-    """Parameters as the driver's type. Thousands of claims have those of one class, and some are long to check."""
-    return msgspec.json.decode(parameters, type=type)
+def fitted_once(type: type[msgspec.Struct], parameters: bytes) -> Any:
+    return msgspec.convert(marshal.loads(parameters), type)
 
 
 def unknown_driver(claim: Claim, chosen: Chosen) -> Stalled:
@@ -288,7 +299,7 @@ def status_of(claim: Claim, chosen: Chosen | None, provision: Provision | None, 
     driver = drivers().get((claim.KIND.kind, chosen.driver))
     if driver is None or provision is None:
         return unchanged(claim, bound=bound)
-    parameters = fitted(driver.parameters, CANONICAL.encode(chosen.parameters))
+    parameters = fitted(driver.parameters, chosen.parameters)
     status: Object = {
         "className": chosen.name,
         "driver": chosen.driver,
