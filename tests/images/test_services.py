@@ -222,7 +222,7 @@ def test_the_web_client_is_served_with_its_configuration(container: Any) -> None
 
 
 def test_no_image_has_a_privileged_file_or_a_key_in_it(container: Any) -> None:
-    for name in ("postgresql", "mail", "synapse", "oidc", "valkey", "versitygw", "libresh"):
+    for name in ("postgresql", "mail", "synapse", "oidc", "valkey", "versitygw", "errand", "libresh"):
         for tree in container(name).layers:
             unwanted = ["-perm", "/6000"]
             for pattern in ("*snakeoil*", "*/machine-id", "*/apt/lists/*Packages*", "*/pip.conf", "*/.npmrc"):

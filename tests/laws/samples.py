@@ -13,6 +13,7 @@ from libresh.catalog.settings import Settings
 from libresh.drivers import drivers
 from libresh.drivers.connection import REQUIRED
 from libresh.drivers.model import Ask, Driver, Seen
+from libresh.plan import naming
 from libresh.plan.actions import Action, Apply, Mint, Object, Ref
 from libresh.ports import SecretView
 
@@ -25,6 +26,8 @@ def class_parameters(driver: Driver) -> dict[str, Any]:
     """The parameters of a class, where a driver needs some."""
     if driver.name == "static":
         return {"secretRef": {"name": "given", "namespace": "libresh-system"}}
+    if driver.name == "external":
+        return {"host": "server.example.org", "tls": "require", "adminSecretRef": {"name": "admin"}}
     if driver.name == "composition":
         base = {
             "apiVersion": "example.org/v1",
@@ -75,7 +78,10 @@ def sample_ask(driver: Driver, name: str = "sample") -> Ask:
 
 
 def secret_view(ref: Ref, keys: frozenset[str]) -> SecretView:
-    return SecretView(ObjectMeta(name=ref.name, namespace=ref.namespace, uid="uid"), "Opaque", keys, "digest")
+    """A Secret with these keys; as credentials it has one on record that a server was told of by an earlier errand."""
+    record = {naming.DONE_ANNOTATION: "password/earlier"}
+    meta = ObjectMeta(name=ref.name, namespace=ref.namespace, uid="uid", annotations=record)
+    return SecretView(meta, "Opaque", keys, "digest")
 
 
 def everything_seen(driver: Driver, refs: tuple[Ref, ...]) -> Seen:

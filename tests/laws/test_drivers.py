@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from laws import samples
-from libresh.drivers.connection import REQUIRED, missing_keys
+from libresh.drivers.connection import OPTIONAL, REQUIRED, missing_keys
 from libresh.drivers.model import Driver, ServerDriver, runs_server
 from libresh.kube.kinds import Kinds
 from libresh.plan import naming
@@ -31,6 +31,15 @@ def test_connection_has_every_published_key(driver: Driver) -> None:
     provision = driver.plan(ask, samples.everything_seen(driver, driver.looks_at(ask)))
     assert provision.connection is not None
     assert missing_keys(driver.claim_kind, frozenset(provision.connection)) == ()
+
+
+@every_driver
+def test_connection_has_no_key_that_is_not_published(driver: Driver) -> None:
+    ask = samples.sample_ask(driver)
+    provision = driver.plan(ask, samples.everything_seen(driver, driver.looks_at(ask)))
+    published = {*REQUIRED[driver.claim_kind], *OPTIONAL.get(driver.claim_kind, ())}
+    extra = set(provision.connection or {}) - published
+    assert driver.name == "static" or extra == set(), "static hands on whatever the Secret has"
 
 
 @every_driver
@@ -87,7 +96,9 @@ def test_what_holds_data_has_no_owner_and_all_else_has(driver: Driver) -> None:
     metadata += [("Secret", mint.metadata) for mint in samples.minted(actions)]
     for kind, meta in metadata:
         kept = naming.KEPT_FOR_LABEL in meta["labels"]
-        assert kept != ("ownerReferences" in meta), f"{kind} {meta['name']}"
+        # What lies in another namespace than its owner cannot have an owner reference, but says whose it is.
+        owned = "ownerReferences" in meta or naming.OWNER_UID_LABEL in meta["labels"]
+        assert kept != owned, f"{kind} {meta['name']}"
         assert meta["labels"][naming.MANAGED_LABEL] == naming.MANAGED_BY
         assert kept or kind != "PersistentVolumeClaim"
 

@@ -34,6 +34,8 @@ class Need:
     """Parameters for making the claim. Later the claim itself says them: its storage can be grown there."""
     data: bool = True
     """Whether it holds what must survive."""
+    prefixes: bool = False
+    """Whether the application begins all its keys and channels with the connection's `prefix`, where there is one."""
 
 
 @dataclass(frozen=True)

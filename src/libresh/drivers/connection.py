@@ -20,6 +20,16 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 }
 """The keys every connection secret of a kind of claim has. A provider that yields less is not Ready."""
 
+OPTIONAL: dict[str, tuple[str, ...]] = {
+    "PostgreSQL": ("sslmode", "ca.crt"),
+    "Redis": ("prefix", "tls", "ca.crt"),
+}
+"""The keys that are there where the service has what they say, by the same names whoever provides it.
+
+`sslmode`: as libpq has it; `tls`: "true" where the server speaks TLS; `ca.crt`: the authorities of the server's
+certificate, where they are not public ones; `prefix`: what the names of all keys and channels must begin with.
+"""
+
 TYPES = {
     "PostgreSQL": "postgresql",
     "Redis": "redis",

@@ -17,7 +17,19 @@ from libresh.plan.actions import Action, Object, Ref, Value
 from libresh.plan.decision import Outcome, Stalled
 from libresh.ports import SecretView, Watched
 
-__all__ = ["Ask", "Driver", "Provision", "Seen", "Server", "ServerDriver", "Settings", "runs_server"]
+__all__ = [
+    "Ask",
+    "Driver",
+    "OutsideDriver",
+    "Provision",
+    "Seen",
+    "Server",
+    "ServerDriver",
+    "Settings",
+    "Withdrawal",
+    "acts_outside",
+    "runs_server",
+]
 
 
 @dataclass(frozen=True)
@@ -42,6 +54,8 @@ class Seen:
     objects: Mapping[Ref, Object | None] = field(default_factory=dict)
     secrets: Mapping[Ref, SecretView | None] = field(default_factory=dict)
     pods: Sequence[Object] = ()
+    jobs: Sequence[Object] = ()
+    """The errands of the claim, for drivers that act outside; `pods` are then theirs."""
 
     def get(self, ref: Ref) -> Object | None:
         return self.objects.get(ref)
@@ -95,6 +109,30 @@ class Driver(Protocol):
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
         """What should exist for this claim, and how it stands."""
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What a driver that acts outside concludes for a claim that is to go. Settled: outside nothing is left to do.
+
+    `left` are the objects of ours that no owner takes along, deleted last of all.
+    """
+
+    outcome: Outcome
+    actions: tuple[Action, ...] = ()
+    left: tuple[Ref, ...] = ()
+
+
+class OutsideDriver(Driver, Protocol):
+    """A driver that has things done on servers somebody else runs: see `drivers.errands`."""
+
+    def withdraw(self, ask: Ask, seen: Seen) -> Withdrawal:
+        """What must happen outside before a claim may go. Under Retain that is nothing."""
+
+
+def acts_outside(driver: Driver | None) -> bool:
+    """Whether a driver's claims have effects outside of the cluster, which deletion must undo there."""
+    return hasattr(driver, "withdraw")
 
 
 def runs_server(driver: Driver | None) -> bool:

@@ -16,7 +16,7 @@ from libresh.kube.composed import Composed
 from libresh.kube.foreign import OURS, Foreign
 from libresh.kube.informer import Informer
 from libresh.kube.interest import Interest, Token
-from libresh.kube.objects import OWNER_UID, Entry, Shape, controller_of
+from libresh.kube.objects import Entry, Shape, controller_of
 from libresh.plan import naming
 from libresh.ports import COMPOSED, Watched
 
@@ -224,7 +224,7 @@ class Cluster:
                 return None
             info = self.kinds[reference.kind]
             return (reference.kind, entry.meta.namespace if info.namespaced else "", reference.name)
-        uid = entry.meta.labels.get(OWNER_UID)
+        uid = entry.meta.labels.get(naming.OWNER_UID_LABEL)
         return self._uids.get(uid) if uid else None
 
     def _changed(self, kind: str, old: Entry | None, new: Entry | None, source: Key | None) -> None:

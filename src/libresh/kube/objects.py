@@ -12,9 +12,6 @@ from libresh.kube.kinds import KindInfo
 from libresh.plan import naming
 from libresh.plan.actions import Object, Ref
 
-OWNER_UID = "libre.sh/owner-uid"
-"""Label of children that cannot have an owner reference (other namespaces, cluster-scoped): the owner's uid."""
-
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 """Annotation of kubectl: the whole object once more. It is not kept."""
 
@@ -212,7 +209,7 @@ def controller_of(meta: ObjectMeta) -> OwnerReference | None:
 def owner_uid(meta: ObjectMeta) -> str:
     """The uid of the owner by reference or by label, or ""."""
     reference = controller_of(meta)
-    return reference.uid if reference is not None else meta.labels.get(OWNER_UID, "")
+    return reference.uid if reference is not None else meta.labels.get(naming.OWNER_UID_LABEL, "")
 
 
 def is_managed(meta: ObjectMeta) -> bool:

@@ -62,6 +62,17 @@ def job_result(job: Object | None) -> bool | None:
     return None
 
 
+def last_words(pods: Sequence[Object]) -> tuple[int, str] | None:
+    """The exit code of a container that failed, and what it said as it ended; also while it is being tried again."""
+    for pod in pods:
+        for container in status_of(pod).get("containerStatuses", ()):
+            for state in (container.get("state", {}), container.get("lastState", {})):
+                ended = state.get("terminated", {})
+                if ended.get("exitCode"):
+                    return int(ended["exitCode"]), ended.get("message", "").strip() or ended.get("reason", "")
+    return None
+
+
 def trouble_of(pods: Sequence[Object]) -> str:
     """What keeps pods from running, in a sentence that does not change from one look to the next; "" if nothing."""
     for pod in pods:

@@ -49,9 +49,14 @@ class Backing:
         return missing_keys(self.need.claim.KIND.kind, self.secret.keys) if self.secret else ()
 
     @property
+    def is_cramped(self) -> bool:
+        """Whether all keys must begin with a prefix, on a shared server, and the application has no way to do that."""
+        return self.secret is not None and "prefix" in self.secret.keys and not self.need.prefixes
+
+    @property
     def is_bound(self) -> bool:
         """Whether there is a connection to use, be the service up or not."""
-        return self.secret is not None and not self.lacks
+        return self.secret is not None and not self.lacks and not self.is_cramped
 
     @property
     def is_ready(self) -> bool:
@@ -112,6 +117,11 @@ def message_of(backing: Backing) -> str:
     """What a service lacks, in words; "" if nothing."""
     if backing.is_ready:
         return ""
+    if backing.is_cramped:
+        return (
+            f"{backing.field}: {backing.ref} lets in keys that begin with its prefix only, and this application cannot "
+            f"prefix its keys; name a class that gives a server of its own"
+        )
     if backing.need.wish.secret:
         if backing.secret is None:
             return f"{backing.field}.secret: there is no Secret {backing.need.wish.secret} in this namespace"
@@ -136,6 +146,8 @@ def message_of(backing: Backing) -> str:
 
 def is_stalled(backing: Backing) -> bool:
     """Whether a person must do something for this service."""
+    if backing.is_cramped:
+        return True
     if backing.need.wish.secret:
         return backing.secret is not None and bool(backing.lacks)
     claim = None if backing.is_foreign else backing.claim

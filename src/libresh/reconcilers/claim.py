@@ -9,10 +9,10 @@ One reconciler serves every kind of claim: what differs is in the drivers.
 
 import marshal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
@@ -21,7 +21,17 @@ from libresh.api.meta import Resource
 from libresh.api.services import ServiceClass
 from libresh.drivers import drivers, names_for
 from libresh.drivers.connection import TYPES, missing_keys
-from libresh.drivers.model import Ask, Driver, Provision, Seen, Settings, runs_server
+from libresh.drivers.model import (
+    Ask,
+    Driver,
+    OutsideDriver,
+    Provision,
+    Seen,
+    Settings,
+    Withdrawal,
+    acts_outside,
+    runs_server,
+)
 from libresh.plan import naming, objects
 from libresh.plan.actions import Action, Delete, Mint, Object, Ref, Release, Theirs
 from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
@@ -97,7 +107,11 @@ class ClaimReconciler(Generic[C]):
             return Observed(self.settings, chosen, ask)
         driver = drivers()[obj.KIND.kind, chosen.driver]
         seen = await observe_refs(driver.looks_at(ask), reader)
-        seen = Seen(seen.objects, seen.secrets, await observe_pods(obj, reader))
+        if acts_outside(driver):
+            seen = replace(seen, pods=await observe_errands(obj, self.settings, reader))
+            seen = replace(seen, jobs=await reader.owned("Job", obj))
+        else:
+            seen = replace(seen, pods=await observe_pods(obj, reader))
         connection = await reader.secret(obj.namespace, obj.connection_secret, ours=True)
         owners = tuple(o.uid for o in connection.metadata.owner_references if o.controller) if connection else ()
         return Observed(self.settings, chosen, ask, seen, connection, owners)
@@ -246,7 +260,7 @@ async def observe_refs(refs: Sequence[Ref], reader: Reader) -> Seen:
             among = ref.among if isinstance(ref, Theirs) else ""
             secrets[ref] = await reader.secret(ref.namespace, ref.name, ours=not theirs, among=among)
         else:
-            found[ref] = await reader.get(ref)
+            found[ref] = await reader.get(ref, foreign=isinstance(ref, Theirs))
     return Seen(found, secrets)
 
 
@@ -254,6 +268,11 @@ async def observe_pods(owner: Resource, reader: Reader) -> Sequence[Object]:
     """The pods that run for this claim, for telling what is wrong with them."""
     labels = {naming.OWNER_LABEL: naming.owner_value(owner.KIND.kind, owner.name)}
     return await reader.select("Pod", owner.namespace, labels)
+
+
+async def observe_errands(owner: Resource, settings: Settings, reader: Reader) -> Sequence[Object]:
+    """The pods that do something outside for this claim: they run beside the administrator's credentials."""
+    return await reader.select("Pod", settings.system_namespace, {naming.OWNER_UID_LABEL: owner.metadata.uid})
 
 
 def taken_secret(claim: Claim, seen: Observed) -> Stalled | None:
@@ -324,17 +343,31 @@ def unchanged(claim: Claim, *, bound: bool) -> Object:
 
 
 def let_go(claim: Claim, seen: Observed) -> Decision:
-    """Deletion. What has an owner goes with the claim; data goes only under Delete, after what uses it is gone."""
+    """Deletion. What has an owner goes with the claim; data goes only under Delete, after what uses it is gone.
+
+    What was made outside is undone first, and what is left of that lies elsewhere and is deleted last.
+    """
     if not isinstance(seen.chosen, Chosen) or not isinstance(seen.ask, Ask) or claim.status.driver is None:
         return Decision(Settled("Nothing was provisioned"), {}, (Release(),))
     driver = drivers()[claim.KIND.kind, seen.chosen.driver]
     kept = driver.plan(seen.ask, seen.seen).kept
     status = status_of(claim, seen.chosen, None)
+    outside = withdraw(driver, seen.ask, seen.seen)
+    if not isinstance(outside.outcome, Settled):
+        return Decision(outside.outcome, status, outside.actions)
+    last: tuple[Action, ...] = (*(Delete(ref) for ref in outside.left), Release())
     if seen.ask.keep:
-        return Decision(Settled("The data is kept"), status, (Release(),))
+        return Decision(Settled("The data is kept"), status, last)
     present = [ref for ref in kept if seen.seen.objects.get(ref) or seen.seen.secrets.get(ref)]
     deletes = tuple(Delete(ref) for ref in kept)
     if present:
         waiting = Waiting(RELEASING, f"Waiting for {', '.join(map(str, sorted(present)))} to be gone")
-        return Decision(waiting, status, deletes, prune=True)
-    return Decision(Settled("All is removed"), status, (*deletes, Release()), prune=True)
+        return Decision(waiting, status, (*outside.actions, *deletes), prune=True)
+    return Decision(Settled("All is removed"), status, (*deletes, *last), prune=True)
+
+
+def withdraw(driver: Driver, ask: Ask, seen: Seen) -> Withdrawal:
+    """What must happen outside before the claim may go, for drivers that act there."""
+    if not acts_outside(driver):
+        return Withdrawal(Settled("Nothing is outside"))
+    return cast(OutsideDriver, driver).withdraw(ask, seen)

@@ -1,0 +1,285 @@
+"""What drivers share that make an account for each claim on a server somebody else runs: its password, its rotation,
+what is on record of it, and how it goes.
+
+    password minted ──> errand: account made with it ──> on record ──> published
+         new key minted ──> errand: both are let in where the server can ──> on record ──> published ──> old key dropped
+
+The credentials Secret is the record: its annotation says which of its keys the server was told of, and by which errand.
+A password that is published is therefore one that works.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from libresh.api.claims import Claim
+from libresh.drivers import errands
+from libresh.drivers.children import Children
+from libresh.drivers.errands import Errand
+from libresh.drivers.model import Ask, Provision, Seen, Withdrawal
+from libresh.plan import naming
+from libresh.plan.actions import Action, From, Mint, Random, Ref, SecretKey, Theirs, Value
+from libresh.plan.actions import Literal as Plain
+from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
+from libresh.ports import SecretView
+
+ROTATE = "services.libre.sh/rotate"
+"""The annotation of a claim that asks for a new password: whenever its text is another one."""
+PASSWORD = "password"
+ADMIN_KEYS = ("username", "password")
+AT_ONCE = timedelta(0)
+
+ADMIN_MISSING = "AdministratorMissing"
+AUTHORITY_MISSING = "AuthorityMissing"
+ROTATING = "Rotating"
+PREPARING = "Preparing"
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+HOST = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|[0-9a-fA-F:]+)$"
+Host = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=HOST)]
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Prefix = Annotated[str, msgspec.Meta(max_length=20, pattern=r"^([a-z][a-z0-9_]*)?$")]
+Tls = Literal["disable", "require", "verify-full"]
+
+
+class AdminSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """A Secret with the keys `username` and `password` of somebody who may make accounts."""
+
+    name: Name
+    namespace: Name = naming.SYSTEM_NAMESPACE
+
+
+class Authority(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
+    """Where the authorities are that the server's certificate is checked against, as PEM."""
+
+    name: Name
+    kind: Literal["ConfigMap", "Secret"] = "ConfigMap"
+    namespace: Name = naming.SYSTEM_NAMESPACE
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = "ca.crt"
+
+
+class Server(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """Parameters of every class whose claims are accounts on a server somebody else runs."""
+
+    host: Host
+    """The name or address by which pods reach the server."""
+    tls: Tls = "verify-full"
+    """`disable`, `require` (encrypted, whoever answers), or `verify-full`: the certificate must be the host's."""
+    ca_ref: Authority | None = None
+    """The authorities of the server's certificate, for `verify-full`. Absent: the public ones."""
+    admin_secret_ref: AdminSecret
+    """The administrator's credentials."""
+    name_prefix: Prefix = ""
+    """Begins every name on the server: where several clusters use one server, each has its own."""
+
+    def __post_init__(self) -> None:
+        if self.ca_ref is not None and self.tls != "verify-full":
+            raise ValueError("caRef is only looked at with tls: verify-full; set that, or leave caRef out")
+
+
+@dataclass(frozen=True)
+class Account:
+    """One claim's account: how it is made on the server, and what is told of it."""
+
+    ask: Ask
+    names: Children
+    program: str
+    port: int
+    order: Mapping[str, Any]
+    """What is wanted, without the server and without passwords."""
+    connect: Callable[[SecretKey], dict[str, Value]]
+    """The connection secret, with the password of that place."""
+
+    @property
+    def claim(self) -> Claim:
+        return self.ask.claim
+
+    @property
+    def server(self) -> Server:
+        server: Server = self.ask.parameters
+        return server
+
+    @property
+    def credentials(self) -> Ref:
+        return self.names.ref("Secret", "credentials")
+
+    @property
+    def kept(self) -> tuple[Ref, ...]:
+        return (self.credentials,)
+
+    @property
+    def admin(self) -> Theirs:
+        reference = self.server.admin_secret_ref
+        return Theirs("Secret", reference.name, reference.namespace)
+
+    @property
+    def authority(self) -> Theirs | None:
+        reference = self.server.ca_ref
+        return Theirs(reference.kind, reference.name, reference.namespace) if reference else None
+
+    @property
+    def looks_at(self) -> tuple[Ref, ...]:
+        return (self.credentials, self.admin, *((self.authority,) if self.authority else ()))
+
+    def key(self, name: str) -> SecretKey:
+        """A key of the credentials."""
+        return SecretKey(self.credentials.namespace, self.credentials.name, name)
+
+    def mint(self, keys: tuple[str, ...], record: str) -> Mint:
+        """The passwords, each made once, and what is on record of them. A lost one comes back from the connection."""
+        published = SecretKey(self.claim.namespace, self.claim.connection_secret, PASSWORD)
+        recover = () if record else (published,)
+        metadata = self.names.kept("credentials")
+        if record:
+            metadata["annotations"] = {naming.DONE_ANNOTATION: record}
+        return Mint(metadata, {key: Random(recover=recover) for key in keys})
+
+    def errand(self, task: str, seen: Seen, keys: tuple[str, ...] = (), state: str = "") -> Errand:
+        """What is done on the server. `keys`: the passwords that are to be let in, the published-to-be last."""
+        server = self.server
+        order = {
+            **self.order,
+            "host": server.host,
+            "port": self.port,
+            "tls": server.tls,
+            "for": f"{self.claim.KIND.kind} {self.claim.namespace}/{self.claim.name}",
+            "passwords": list(keys),
+        }
+        secrets: dict[str, Value] = {
+            f"admin-{key}": From(SecretKey(self.admin.namespace, self.admin.name, key)) for key in ADMIN_KEYS
+        }
+        secrets |= {key: From(self.key(key)) for key in keys}
+        if authority := self.authority_value(seen):
+            secrets["ca.crt"] = authority
+        return Errand(self.ask, self.program, task, server.host, self.port, order, secrets, state)
+
+    def authority_value(self, seen: Seen) -> Value | None:
+        """The authorities, from wherever they are."""
+        reference, ref = self.server.ca_ref, self.authority
+        if reference is None or ref is None:
+            return None
+        if reference.kind == "Secret":
+            return From(SecretKey(ref.namespace, ref.name, reference.key))
+        return Plain(str(((seen.get(ref) or {}).get("data") or {}).get(reference.key, "")))
+
+
+# --- provide -----------------------------------------------------------------------------------------------------
+
+
+def provide(account: Account, seen: Seen) -> Provision:
+    """The account as it should be, and how it stands."""
+    instance = f"{account.server.host}:{account.port}"
+    view = seen.secret(account.credentials)
+    record = record_of(view)
+    known = record.partition("/")[0]
+    ready = bool(known) and account.claim.status.binding is not None
+    if missing := missing_part(account, seen, ready=ready):
+        return Provision(missing, instance=instance, kept=account.kept)
+    keys = wanted_keys(account.claim, known)
+    outcome, actions, record = tell(account, seen, keys, record, ready=ready)
+    known = record.partition("/")[0]
+    connection = account.connect(account.key(known)) if known else None
+    if connection is not None and (authority := account.authority_value(seen)):
+        connection["ca.crt"] = authority
+    return Provision(outcome, (account.mint(keys, record), *actions), connection, instance, account.kept)
+
+
+def tell(
+    account: Account, seen: Seen, keys: tuple[str, ...], record: str, *, ready: bool
+) -> tuple[Outcome, tuple[Action, ...], str]:
+    """Tells the server of the account, unless it was told: how that stands, what it takes, what is then on record."""
+    view = seen.secret(account.credentials)
+    if view is None or passwords_of(view) != set(keys):
+        # They have no owner, so that nothing brings the claim back when this pass has written them.
+        return Waiting(PREPARING, "The credentials are being made", AT_ONCE, ready), (), record
+    errand = account.errand("provide", seen, keys, view.digest)
+    told = f"{keys[-1]}/{errand.digest}"
+    if record == told:
+        return Settled(f"{errand.server} has the account"), (), record
+    course = errands.run(errand, seen, ready=ready)
+    if not course.done:
+        # Once begun an errand may have had its effect, whoever ends it: what was told before may be so no more.
+        return course.outcome, course.actions, unsure(record)
+    if len(keys) > 1:
+        return Waiting(ROTATING, "The new password is being published", AT_ONCE, ready), (), told
+    return Settled(f"{errand.server} has the account"), (), told
+
+
+def record_of(view: SecretView | None) -> str:
+    """What is on record of the credentials: `<key>/<errand>`; "" where that key is gone."""
+    record = view.metadata.annotations.get(naming.DONE_ANNOTATION, "") if view else ""
+    return record if view and record.partition("/")[0] in view.keys else ""
+
+
+def unsure(record: str) -> str:
+    """The record while a later errand may have told the server something else: the key is the published one still."""
+    key, separator, _ = record.partition("/")
+    return key + separator
+
+
+def passwords_of(view: SecretView) -> set[str]:
+    return {key for key in view.keys if key == PASSWORD or key.startswith(f"{PASSWORD}-")}
+
+
+def wanted_keys(claim: Claim, known: str) -> tuple[str, ...]:
+    """The key that is published, and after it the one that is to be, where another is asked for."""
+    text = claim.metadata.annotations.get(ROTATE)
+    wanted = (known or PASSWORD) if text is None else f"{PASSWORD}-{naming.digest_of(text)}"
+    return tuple(dict.fromkeys(key for key in (known, wanted) if key))
+
+
+def missing_part(account: Account, seen: Seen, *, ready: bool) -> Outcome | None:
+    """What the cluster's operator has not provided. While the account works nobody needs the administrator."""
+    class_name, ref = account.ask.class_name, account.authority
+    secret = seen.secret(account.admin)
+    if not ready and (secret is None or not secret.keys.issuperset(ADMIN_KEYS)):
+        return Waiting(
+            ADMIN_MISSING,
+            f"ServiceClass {class_name}: spec.parameters.adminSecretRef: there is no Secret {account.admin.namespace}/"
+            f"{account.admin.name} with the keys {' and '.join(ADMIN_KEYS)}; make it",
+        )
+    if ref is None or account.server.ca_ref is None:
+        return None
+    key, view = account.server.ca_ref.key, seen.secret(ref)
+    if key in (view.keys if view else (seen.get(ref) or {}).get("data") or ()):
+        return None
+    return Waiting(
+        AUTHORITY_MISSING,
+        f"ServiceClass {class_name}: spec.parameters.caRef: there is no {ref} with the key {key}; make it",
+        ready=ready,
+    )
+
+
+# --- withdraw ----------------------------------------------------------------------------------------------------
+
+
+def withdraw(account: Account, seen: Seen) -> Withdrawal:
+    """Under Delete the account and what it holds go from the server before the claim does; under Retain nothing."""
+    claim = account.claim
+    errand = account.errand("remove", seen)
+    left = errands.left_of(errand, seen)
+    begun = seen.secret(account.credentials) is not None or bool(seen.jobs) or claim.status.binding is not None
+    if account.ask.keep or not begun:
+        return Withdrawal(Settled("Nothing is to be undone outside"), left=left)
+    if missing := missing_part(account, seen, ready=False):
+        return Withdrawal(with_way_out(missing, claim), left=left)
+    course = errands.run(errand, seen, ready=False)
+    outcome = course.outcome if course.done else with_way_out(course.outcome, claim)
+    return Withdrawal(outcome, course.actions, left)
+
+
+def with_way_out(outcome: Outcome, claim: Claim) -> Outcome:
+    """What keeps the claim from going, and how to let it go all the same."""
+    if isinstance(outcome, Waiting) and outcome.reason == errands.ERRAND_RUNNING:
+        return outcome
+    patch = '{"spec":{"deletionPolicy":"Retain"}}'
+    message = (
+        f"{outcome.message}. To let the claim go and leave on the server what is there: kubectl -n {claim.namespace} "
+        f"patch {claim.KIND.plural}.{claim.KIND.group} {claim.name} --type merge -p '{patch}'"
+    )
+    if isinstance(outcome, Stalled):
+        return Stalled(outcome.reason, message)
+    return Waiting(outcome.reason, message) if isinstance(outcome, Waiting) else outcome

@@ -1,0 +1,176 @@
+"""Errands: what a driver has done on a server that somebody else runs.
+
+    wanted ──> Job in the operator's namespace ──> it says that it is done ──> put on record ──> Job cleared away
+                  │        ^
+                  └─ fails ┘  with the program's own words, tried again ever more slowly (within five minutes)
+
+A Job runs a program of the image `errand` with an order (what is wanted, no secrets) and a folder of secrets as files.
+Its name holds a digest of both: what it does cannot change once it is made. One errand of a claim runs at a time: one
+that is no longer wanted is ended, and its pods are gone, before the next begins. Programs are idempotent, so an errand
+whose Job was lost is simply run again. See decision 7.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from libresh.api.claims import Claim
+from libresh.drivers.model import Ask, Seen
+from libresh.plan import naming, objects
+from libresh.plan.actions import Action, Apply, Delete, Mint, Object, Ref, Value
+from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
+from libresh.plan.observed import job_result, last_words, status_of, trouble_of
+from libresh.ports import Watched
+
+VERSION = "1"
+FOLDER = "/etc/libresh/errand"
+REFUSED = 3
+"""The exit code of a program that did its work and was not given what it needs: somebody must change something."""
+RETRIES = 1000
+"""Restarts of the container: the kubelet waits up to five minutes between two, so these last for days."""
+CLEARED_AFTER = 600
+"""Seconds after which a Job that ended goes by itself: one that gave up is then begun anew."""
+COMPONENT = "errand"
+DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+
+ERRAND_RUNNING = "ErrandRunning"
+ERRAND_FAILING = "ErrandFailing"
+SERVER_REFUSES = "ServerRefuses"  # the server has not what is asked for, or must not give it
+
+WATCHES = (
+    Watched("Job", writes=True),
+    Watched("NetworkPolicy", writes=True),
+    Watched("Secret", writes=True),
+    Watched("Pod"),
+)
+"""What a driver that runs errands declares."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """One thing to have done. `state` stands for the values of the secrets: a change of it is another errand."""
+
+    ask: Ask
+    program: str
+    """Which of the image's programs."""
+    task: str
+    host: str
+    port: int
+    order: Mapping[str, Any]
+    secrets: Mapping[str, Value]
+    state: str = ""
+
+    @property
+    def claim(self) -> Claim:
+        return self.ask.claim
+
+    @property
+    def server(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def digest(self) -> str:
+        """Names what is wanted. A new claim of the same name wants it anew: what was done once may be so no more."""
+        return naming.digest_of(self.claim.metadata.uid, self.program, self.task, self.order, self.state)
+
+    @property
+    def foundations(self) -> tuple[Ref, ...]:
+        """What the Job stands on."""
+        name, namespace = base_name(self.claim), self.ask.settings.system_namespace
+        return (Ref("Secret", name, namespace), Ref("NetworkPolicy", name, namespace))
+
+    def metadata(self, name: str) -> Object:
+        """Metadata of a child in the operator's namespace, which therefore has the owner's uid and no owner."""
+        labels = naming.labels_for(name=self.program, instance=self.claim.name, component=COMPONENT)
+        labels[naming.OWNER_UID_LABEL] = self.claim.metadata.uid
+        return objects.build_metadata(name, self.ask.settings.system_namespace, labels)
+
+    def build_job(self) -> Object:
+        container = objects.Container(
+            name=COMPONENT,
+            image=self.ask.settings.image("errand", VERSION),
+            args=(self.program, self.task),
+            env={"LIBRESH_ORDER": msgspec.json.encode(self.order, order="deterministic").decode()},
+            mounts=(objects.from_secret("secrets", FOLDER, base_name(self.claim)),),
+            resources=objects.Resources(cpu="10m", memory="32Mi", memory_limit="128Mi"),
+        )
+        pod = objects.Pod((container,), grace=10, restart="OnFailure")
+        name = f"{self.claim.name}-{naming.digest_of(self.digest, pod.build())}"
+        return objects.build_job(self.metadata(name), pod, retries=RETRIES, keep_seconds=CLEARED_AFTER)
+
+    def plan(self, job: Object) -> tuple[Action, ...]:
+        """The secrets, the one way out, and the Job. While a secret cannot be had the Job is not made."""
+        name = base_name(self.claim)
+        selector = {
+            naming.COMPONENT_LABEL: COMPONENT,
+            naming.OWNER_UID_LABEL: self.claim.metadata.uid,
+        }
+        out = [DNS, {"ports": [{"port": self.port, "protocol": "TCP"}]}]
+        return (
+            Mint(self.metadata(name), self.secrets),
+            Apply(objects.build_network_policy(self.metadata(name), selector=selector, ingress=(), egress=out)),
+            Apply(job),
+        )
+
+
+@dataclass(frozen=True)
+class Course:
+    """How an errand stands. `actions` keep it going, and while it is looked at keep it there."""
+
+    done: bool
+    outcome: Outcome
+    actions: tuple[Action, ...]
+
+
+def base_name(claim: Claim) -> str:
+    """The name of what a claim's errands stand on: of the claim, and unique in the operator's namespace."""
+    return f"{claim.name}-{naming.digest_of(claim.KIND.kind, claim.namespace, claim.name)}"
+
+
+def run(errand: Errand, seen: Seen, *, ready: bool) -> Course:
+    """Has the errand done. `ready`: what the claim gives works meanwhile."""
+    job = errand.build_job()
+    name = job["metadata"]["name"]
+    others = [each["metadata"]["name"] for each in seen.jobs if each["metadata"]["name"] != name]
+    if others or any(is_at_work(pod) for pod in seen.pods if job_of(pod) != name):
+        ends = tuple(Delete(Ref("Job", other, errand.ask.settings.system_namespace)) for other in others)
+        waiting = Waiting(ERRAND_RUNNING, f"{errand.server}: an earlier errand is ended first", ready=ready)
+        return Course(False, waiting, ends)
+    actions = errand.plan(job)
+    found = next((each for each in seen.jobs if each["metadata"]["name"] == name), None)
+    if job_result(found):
+        return Course(True, Settled(f"{errand.server} has done what was asked"), actions)
+    return Course(False, outcome_of(errand, found, seen, ready=ready), actions)
+
+
+def outcome_of(errand: Errand, job: Object | None, seen: Seen, *, ready: bool) -> Outcome:
+    """What keeps an errand from being done, in the program's own words where it has said some."""
+    pods = [pod for pod in seen.pods if job is not None and job_of(pod) == job["metadata"]["name"]]
+    if words := last_words(pods):
+        code, said = words
+        if code == REFUSED:
+            return Stalled(SERVER_REFUSES, said, ready=ready)
+        return Waiting(ERRAND_FAILING, f"{said or 'The errand ended without a word'}; it is tried again", ready=ready)
+    if trouble := trouble_of(pods):
+        return Waiting(ERRAND_FAILING, f"{errand.server} cannot be told: {trouble}", ready=ready)
+    if job_result(job) is False:
+        again = f"{errand.server} could not be told; it is begun anew within {CLEARED_AFTER // 60} minutes"
+        return Waiting(ERRAND_FAILING, again, ready=ready)
+    return Waiting(ERRAND_RUNNING, f"{errand.server} is being told", ready=ready)
+
+
+def left_of(errand: Errand, seen: Seen) -> tuple[Ref, ...]:
+    """All that errands of a claim may have left in the operator's namespace."""
+    namespace = errand.ask.settings.system_namespace
+    return (*(Ref("Job", job["metadata"]["name"], namespace) for job in seen.jobs), *errand.foundations)
+
+
+def job_of(pod: Object) -> str:
+    return str(pod["metadata"].get("labels", {}).get(naming.JOB_LABEL, ""))
+
+
+def is_at_work(pod: Object) -> bool:
+    """Whether a pod may still do something."""
+    return status_of(pod).get("phase") not in ("Succeeded", "Failed")

@@ -1,0 +1,109 @@
+"""PostgreSQL on a server that somebody else runs: a role and a database of its own for each claim.
+
+The role owns its database, and nobody else may connect to it but the server's superusers. What is done on the server is
+in `build/images/errand/libresh_errand/postgresql.py`.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+
+from libresh.api.database import Extension, PostgreSQL
+from libresh.drivers import accounts
+from libresh.drivers.accounts import Account, Port, Server
+from libresh.drivers.children import Children
+from libresh.drivers.connection import TYPES
+from libresh.drivers.errands import WATCHES
+from libresh.drivers.model import Ask, Provision, Seen, Withdrawal
+from libresh.plan import naming
+from libresh.plan.actions import From, Literal, Ref, SecretKey, Template, Value
+from libresh.plan.decision import Stalled
+from libresh.ports import Watched
+
+NAME_LIMIT = 63
+"""What PostgreSQL keeps of a name; it cuts off the rest without a word."""
+READABLE = 50
+
+Identifier = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_LIMIT)]
+
+
+class Parameters(Server, kw_only=True):
+    """Parameters of a class with this driver."""
+
+    port: Port = 5432
+    maintenance_database: Identifier = "postgres"
+    """The database the administrator connects to."""
+    extensions: list[Extension] = []
+    """Extensions that claims may have besides those PostgreSQL calls trusted. The administrator makes them."""
+
+
+class ExternalPostgreSQL:
+    """Serves PostgreSQL claims on one server that somebody else runs."""
+
+    name = "external"
+    claim_kind = "PostgreSQL"
+    parameters = Parameters
+    watches = (*WATCHES, Watched("ConfigMap"))
+
+    def capabilities(self, parameters: Any) -> tuple[str, ...]:
+        """Whatever the server can do, nothing of it is known here."""
+        return ()
+
+    def refuse(self, ask: Ask) -> Stalled | None:
+        """What the server has is known when it was asked."""
+        return None
+
+    def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
+        return account_of(ask).looks_at
+
+    def plan(self, ask: Ask, seen: Seen) -> Provision:
+        return accounts.provide(account_of(ask), seen)
+
+    def withdraw(self, ask: Ask, seen: Seen) -> Withdrawal:
+        return accounts.withdraw(account_of(ask), seen)
+
+
+def name_of(ask: Ask) -> str:
+    """The role and the database of a claim: readable, and no other claim's whatever these are called."""
+    claim = ask.claim
+    readable = f"{ask.parameters.name_prefix}{claim.namespace}_{claim.name}".replace("-", "_")[:READABLE]
+    return f"{readable}_{naming.digest_of(claim.namespace, claim.name)[: NAME_LIMIT - READABLE - 1]}"
+
+
+def account_of(ask: Ask) -> Account:
+    claim, parameters = ask.claim, ask.parameters
+    assert isinstance(claim, PostgreSQL)
+    asked, name = claim.spec.parameters, name_of(ask)
+    order = {
+        "maintenance": parameters.maintenance_database,
+        "role": name,
+        "database": name,
+        "version": asked.version,
+        "locale": asked.locale,
+        "extensions": sorted(asked.extensions),
+        "allowed": sorted(parameters.extensions),
+        "class": ask.class_name,
+    }
+    names = Children(claim, "pg", "postgresql", asked.version)
+    return Account(ask, names, "postgresql", parameters.port, order, lambda password: connection_of(ask, password))
+
+
+def connection_of(ask: Ask, password: SecretKey) -> dict[str, Value]:
+    """The connection secret, as published for every PostgreSQL."""
+    parameters, name = ask.parameters, name_of(ask)
+    host = f"[{parameters.host}]" if ":" in parameters.host else parameters.host
+    uri = f"postgresql://{name}:${{password}}@{host}:{parameters.port}/{name}?sslmode={parameters.tls}"
+    return {
+        "type": Literal(TYPES["PostgreSQL"]),
+        "provider": Literal("external"),
+        "host": Literal(parameters.host),
+        "port": Literal(str(parameters.port)),
+        "database": Literal(name),
+        "username": Literal(name),
+        "password": From(password),
+        "sslmode": Literal(parameters.tls),
+        "uri": Template(uri, {"password": "password"}, quote="url"),
+    }
+
+
+DRIVERS = (ExternalPostgreSQL(),)
