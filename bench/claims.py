@@ -23,7 +23,7 @@ from bench.widgets import is_done
 from libresh.drivers.composition import importing
 from libresh.kube.auth import find_access
 from libresh.kube.client import Client
-from support.zalando import CRD
+from support.contracts.zalando import CRD
 
 GIVEN = ROOT / "tests" / "drivers" / "composition"
 SPACE = "default"

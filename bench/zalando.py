@@ -1,6 +1,6 @@
 """A contract stub of Zalando's postgres-operator for the real API server: no PostgreSQL runs, its objects say it does.
 
-What it writes is decided by the tests' stub (support.zalando): the Secret of each role, and the status.
+What it writes is decided by the tests' stub (support.contracts.zalando): the Secret of each role, and the status.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from libresh.kube.informer import Informer
 from libresh.kube.kinds import KindInfo, Kinds
 from libresh.kube.objects import Entry, Shape
 from libresh.runtime.queue import Queue
-from support.zalando import GROUP, RUNNING, credentials
+from support.contracts.zalando import GROUP, RUNNING, credentials
 
 KIND = KindInfo("postgresql", f"{GROUP}/v1", "postgresqls")
 

@@ -100,11 +100,11 @@ BAD: dict[str, tuple[Any, str, str, str]] = {
     "another policy": (made(deletionPolicy="retain"), "spec.deletionPolicy", "none of", "did you mean Retain?"),
     "a driver in capitals": (made(driver="Embedded"), "spec.driver", "Embedded does not fit", "lower-case letters"),
     "a misspelt driver": (
-        made(driver="embeded"), "spec.driver", "no driver embeded for PostgreSQL; installed: composition, embedded",
+        made(driver="embeded"), "spec.driver", "no driver embeded for PostgreSQL; installed: ",
         "did you mean embedded?",
     ),
     "somebody else's driver": (
-        made(driver="example.org/hosted"), "spec.driver", "installed: composition, embedded",
+        made(driver="example.org/hosted"), "spec.driver", "no driver example.org/hosted for PostgreSQL; installed: ",
         "install that driver here too",
     ),
     "parameters as a list": (made(parameters=[1]), "spec.parameters", "does not fit", "a map"),

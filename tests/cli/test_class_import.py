@@ -11,8 +11,8 @@ from invoking import Invoke
 
 from libresh.drivers.composition import importing
 from libresh.errors import LibreshError
+from support.contracts.zalando import CRD
 from support.fakeapi import Server
-from support.zalando import CRD
 
 FILE = Path(__file__).resolve().parents[1] / "drivers" / "composition" / "zalandopg.yaml"
 FOUNDING: dict[str, Any] = yaml.safe_load(FILE.read_text())

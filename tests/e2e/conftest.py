@@ -14,7 +14,18 @@ from e2e.kubernetes import Kube, Object
 from e2e.matrix import Homeserver
 from e2e.world import ROOT, World
 
-STORIES = ("matrix", "isolation", "healing", "refusals", "memory", "survival", "deletion", "readme", "nodes")
+STORIES = (
+    "matrix",
+    "isolation",
+    "healing",
+    "refusals",
+    "memory",
+    "survival",
+    "deletion",
+    "operators",
+    "readme",
+    "nodes",
+)
 """The order the files are run in: those that break things come after those that need them whole."""
 
 

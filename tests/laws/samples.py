@@ -38,6 +38,13 @@ def class_parameters(driver: Driver) -> dict[str, Any]:
         details = [{"name": key, "fromConnectionSecretKey": key} for key in keys]
         patch = {"fromFieldPath": "metadata.name", "toFieldPath": "spec.title"}
         return {"resources": [{"base": base, "patches": [patch], "connectionDetails": details}]}
+    if driver.name == "cloudnative-pg":
+        return {
+            "images": {"17": "images.example.org/postgresql:17"},
+            "backup": {"schedule": "0 3 * * *", "objectStore": "s"},
+        }
+    if driver.name == "crossplane":
+        return {"apiVersion": "example.org/v1", "kind": "Service"}
     return {}
 
 
@@ -86,7 +93,7 @@ def secret_view(ref: Ref, keys: frozenset[str]) -> SecretView:
 
 def everything_seen(driver: Driver, refs: tuple[Ref, ...]) -> Seen:
     """As if every Secret that is asked for were there with all keys, and nothing else yet."""
-    keys = frozenset({*REQUIRED[driver.claim_kind], "accounts", "team.sample.json"})
+    keys = frozenset({*REQUIRED[driver.claim_kind], "accounts", "team.sample.json", "dbname", "ca.crt"})
     return Seen(secrets={ref: secret_view(ref, keys) for ref in refs if ref.kind == "Secret"})
 
 

@@ -14,7 +14,7 @@ import yaml
 from laws.whole import Whole, whole
 from libresh.drivers.composition import importing
 from libresh.kube import composed, foreign
-from support.zalando import CRD, Zalando
+from support.contracts.zalando import CRD, Zalando
 
 Object = dict[str, Any]
 GIVEN = Path(__file__).resolve().parents[1] / "drivers" / "composition"

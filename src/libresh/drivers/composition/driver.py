@@ -15,23 +15,19 @@ from typing import Annotated, Any, ClassVar, cast
 
 import msgspec
 
+from libresh.drivers import handed
 from libresh.drivers.composition import checks, connection, readiness, render, shape
 from libresh.drivers.composition.connection import Made
 from libresh.drivers.composition.model import Composition, PatchSet, Resource
 from libresh.drivers.composition.render import Awaited
 from libresh.drivers.composition.shape import Unfit
 from libresh.drivers.connection import REQUIRED
+from libresh.drivers.handed import COMPOSING, CREDENTIALS_MISSING, NOT_READY
 from libresh.drivers.model import Ask, Provision, Seen
 from libresh.plan import naming
-from libresh.plan.actions import Action, Apply, Object, Ref, SecretKey, Theirs, Value
+from libresh.plan.actions import Action, Apply, Object, Ref, Theirs, Value
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
 from libresh.ports import COMPOSED, Watched
-
-UNFIT = "CompositionUnfit"  # the class's composition cannot serve this claim
-OBJECT_TAKEN = "ObjectTaken"  # the object's name belongs to something else
-COMPOSING = "Composing"
-NOT_READY = "ComposedNotReady"
-CREDENTIALS_MISSING = "CredentialsMissing"
 
 Namespace = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 
@@ -92,7 +88,7 @@ class ByComposition:
             for each in identified(ask):
                 compose(ask, each, composite)
         except Unfit as error:
-            return unfit(ask, error)
+            return handed.unfit(ask, error)
         return None
 
     def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
@@ -110,15 +106,14 @@ class ByComposition:
         try:
             parts = [Part(each, ref_of(each), seen.get(ref_of(each))) for each in identified(ask)]
         except Unfit as error:
-            return Provision(unfit(ask, error))
-        strangers = [part.ref for part in parts if part.live is not None and not is_kept_for(part.live, ask)]
-        kept = tuple(part.ref for part in parts if part.ref not in strangers)
+            return Provision(handed.unfit(ask, error))
+        kept, strangers = handed.sort_out(ask.claim, [part.ref for part in parts], seen)
         if strangers:
-            return Provision(taken(strangers[0]), instance=instance_of(parts), kept=kept)
+            return Provision(handed.taken(strangers[0]), instance=instance_of(parts), kept=kept)
         try:
             actions, waits, views = self.compose(ask, parts)
         except Unfit as error:
-            refused = unfit(ask, error, ready=not unready(parts))
+            refused = handed.unfit(ask, error, ready=not unready(parts))
             return Provision(refused, instance=instance_of(parts), kept=kept)
         values, missing = self.connect(parts, views, seen)
         outcome = conclude(parts, waits, missing)
@@ -142,7 +137,8 @@ class ByComposition:
         actions: list[Action] = []
         for part in parts:
             try:
-                actions.append(Apply(labelled(compose(ask, part.made, composite), ask)))
+                manifest = compose(ask, part.made, composite)
+                actions.append(Apply(handed.labelled(manifest, ask.claim, self.name)))
             except Awaited as error:
                 waits.append(f"{error}, which {part.made.label} needs")
         return tuple(actions), tuple(waits), views
@@ -153,10 +149,8 @@ class ByComposition:
         """The values of the connection secret once all can be had, and what is missing."""
         made = [part.made for part in parts]
         found = connection.connect(self.claim_kind, made, views)
-        for key in connection.sources(made):
-            secret = seen.secret(Theirs("Secret", key.name, key.namespace))
-            if secret is None or key.key not in secret.keys:
-                return None, f"the Secret {key.namespace}/{key.name} with {keys_of(made, key)}, {maker_of(parts)}"
+        if missing := handed.missing_of(connection.sources(made), seen, maker_of(parts)):
+            return None, missing
         return (None, ", ".join(found.waits)) if found.waits else (found.values, "")
 
 
@@ -177,27 +171,6 @@ def compose(ask: Ask, made: Made, composite: Object) -> Object:
 def ref_of(made: Made) -> Ref:
     manifest = made.manifest
     return Ref(naming.composed_kind(manifest["apiVersion"], manifest["kind"]), made.name, made.namespace)
-
-
-def labelled(manifest: Object, ask: Ask) -> Object:
-    """The object with the labels that say whose it is. It has no owner: it holds data."""
-    metadata = manifest["metadata"]
-    labels = {**(metadata.get("labels") or {}), **labels_for(ask)}
-    return {**manifest, "metadata": {**metadata, "labels": labels}}
-
-
-def labels_for(ask: Ask) -> dict[str, str]:
-    claim = ask.claim
-    labels = naming.labels_for(name=ByComposition.name, instance=claim.name)
-    owner = naming.owner_value(claim.KIND.kind, claim.name)
-    return {**labels, naming.KEPT_FOR_LABEL: owner, naming.KEPT_IN_LABEL: claim.namespace}
-
-
-def is_kept_for(live: Object, ask: Ask) -> bool:
-    """Whether an object was made for this claim, or one of its name before it."""
-    labels = live["metadata"].get("labels") or {}
-    wanted = labels_for(ask)
-    return all(labels.get(key) == wanted[key] for key in (naming.KEPT_FOR_LABEL, naming.KEPT_IN_LABEL))
 
 
 # --- how it stands -----------------------------------------------------------------------------------------------
@@ -239,31 +212,9 @@ def instance_of(parts: Sequence[Part]) -> str:
     return named
 
 
-def keys_of(made: Sequence[Made], wanted: SecretKey) -> str:
-    """The keys that are taken from one Secret."""
-    keys = {key.key for key in connection.sources(made) if (key.namespace, key.name) == (wanted.namespace, wanted.name)}
-    return " and ".join(sorted(keys))
-
-
 def maker_of(parts: Sequence[Part]) -> str:
     ways = next((part.made.ways for part in parts if part.made.ways), None)
     return f"which {ways.operator if ways else 'the other operator'} makes"
-
-
-def unfit(ask: Ask, error: Unfit, *, ready: bool = False) -> Stalled:
-    return Stalled(
-        UNFIT,
-        f"ServiceClass {ask.class_name} cannot serve this claim: {error}; change the claim, or name another class",
-        ready=ready,
-    )
-
-
-def taken(ref: Ref) -> Stalled:
-    return Stalled(
-        OBJECT_TAKEN,
-        f"{ref} exists and was not made for this claim: it is left alone; give the claim another name, delete that "
-        f"object, or have the class make names of the claim's namespace, too",
-    )
 
 
 DRIVERS = tuple(ByComposition(kind) for kind in REQUIRED)

@@ -1,0 +1,180 @@
+"""A real PostgreSQL for a contract stub to stand on: one server of the project's image, on a volume, with TLS.
+
+It is no cluster: there are no replicas, no failover and no backups, whatever the object asks for. It goes with the
+object.
+"""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from libresh.kube.client import Client
+from libresh.plan import observed
+
+Object = dict[str, Any]
+USER = 10001
+DATA = "/var/lib/postgresql/data"
+START = """
+if ! test -s "$PGDATA/PG_VERSION"; then
+  rm -rf "$PGDATA.new"
+  initdb --encoding=UTF8 --locale=C.UTF-8 --username=postgres --auth-local=trust --pgdata="$PGDATA.new"
+  mv "$PGDATA.new" "$PGDATA"
+fi
+chmod 0700 "$PGDATA"
+printf 'local all all trust\\nhostssl all all all scram-sha-256\\n' > "$PGDATA/pg_hba.conf"
+install -m 0600 /etc/server/tls.key /tmp/tls.key
+/usr/local/bin/libresh-postgresql-roles &
+exec postgres -c listen_addresses='*' -c ssl=on -c ssl_cert_file=/etc/server/tls.crt -c ssl_key_file=/tmp/tls.key
+"""
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server behind one object of another operator."""
+
+    owner: Object
+    service: str
+    """The name of its Service, and in its certificate."""
+    credentials: dict[str, str]
+    """username, password, database."""
+    extensions: Sequence[str] = ()
+    locale: str = "C"
+    size: str = "1Gi"
+
+    @property
+    def name(self) -> str:
+        return f"{self.owner['metadata']['name']}-stub"
+
+    @property
+    def namespace(self) -> str:
+        return str(self.owner["metadata"]["namespace"])
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(f"{self.service}{end}" for end in ("", f".{self.namespace}", f".{self.namespace}.svc"))
+
+
+async def stand(client: Client, server: Server, image: str) -> tuple[bool, str]:
+    """Makes the server as it should be. Whether it is ready, and who signed its certificate."""
+    kept = await client.get("Secret", server.name, server.namespace)
+    authority = base64.b64decode((kept or {}).get("data", {}).get("ca.crt", "")).decode()
+    if kept is None:
+        tls = certify(server.hosts)
+        authority = tls["ca.crt"]
+        await client.apply(build(server, "v1", "Secret", server.name, stringData={**server.credentials, **tls}))
+    for wanted in (build_service(server), build_stateful_set(server, image)):
+        await client.apply(wanted)
+    found = await client.get("StatefulSet", server.name, server.namespace)
+    return observed.is_rolled_out(found), authority
+
+
+def build(server: Server, api_version: str, kind: str, name: str, **fields: Any) -> Object:
+    """An object that goes with the other operator's."""
+    owner = server.owner
+    reference = {
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+    }
+    metadata = {"name": name, "namespace": server.namespace, "ownerReferences": [reference]}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, **fields}
+
+
+def build_service(server: Server) -> Object:
+    spec = {"selector": {"contract-stub": server.name}, "ports": [{"port": 5432, "name": "postgresql"}]}
+    return build(server, "v1", "Service", server.service, spec=spec)
+
+
+def build_stateful_set(server: Server, image: str) -> Object:
+    """Pod Security restricted, as everything on the cluster."""
+    labels = {"contract-stub": server.name}
+    environment = {
+        "LIBRESH_CREDENTIALS": "/etc/server",
+        "LIBRESH_LC_COLLATE": server.locale,
+        "LIBRESH_LC_CTYPE": server.locale,
+        "LIBRESH_EXTENSIONS": ",".join(server.extensions),
+    }
+    ready = ["psql", "--no-psqlrc", "--quiet", "--dbname", f"user={server.credentials['username']} dbname=app"]
+    mounts = {"data": DATA, "run": "/var/run/postgresql", "tmp": "/tmp", "shm": "/dev/shm", "server": "/etc/server"}
+    container = {
+        "name": "postgresql",
+        "image": image,
+        "command": ["/bin/sh", "-euc", START],
+        "env": [{"name": name, "value": value} for name, value in environment.items()],
+        "ports": [{"containerPort": 5432}],
+        "volumeMounts": [{"name": name, "mountPath": path} for name, path in mounts.items()],
+        "readinessProbe": {"exec": {"command": [*ready, "--command=SELECT 1"]}, "periodSeconds": 2},
+        "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+    }
+    pod = {
+        "automountServiceAccountToken": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container],
+        "volumes": [
+            *({"name": name, "emptyDir": {}} for name in ("run", "tmp")),
+            {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+            {"name": "server", "secret": {"secretName": server.name}},
+        ],
+    }
+    volume = {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": server.size}}},
+    }
+    spec = {
+        "replicas": 1,
+        "serviceName": server.service,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": pod},
+        "volumeClaimTemplates": [volume],
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Retain"},
+    }
+    return build(server, "apps/v1", "StatefulSet", server.name, spec=spec)
+
+
+def certify(hosts: Sequence[str]) -> dict[str, str]:
+    """A certificate for these names, and the authority that signed it."""
+    root, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "contract stub")])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])])
+    names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+    usual = x509.BasicConstraints(ca=True, path_length=None)
+    authority = begin(issuer, issuer, root).add_extension(usual, critical=True).sign(root, hashes.SHA256())
+    signed = begin(subject, issuer, key).add_extension(names, critical=False).sign(root, hashes.SHA256())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    encoded = {"ca.crt": authority, "tls.crt": signed}
+    return {name: cert.public_bytes(serialization.Encoding.PEM).decode() for name, cert in encoded.items()} | {
+        "tls.key": private.decode()
+    }
+
+
+def begin(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=365))
+    )
