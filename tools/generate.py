@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from reference import index_page, page_for
+from reference import changes_page, connections_page, index_page, page_for
 
 from libresh import apps
-from libresh.api import KINDS
+from libresh.api import APP_CLAIMS, KINDS
 from libresh.api.crds import crd_for
 from libresh.api.policies import policies
 
@@ -45,11 +45,13 @@ def as_yaml(*objects: Any) -> str:
 def generated() -> dict[str, str]:
     """Every generated file: its path below the root, its content."""
     files: dict[str, str] = {}
-    crds = [crd_for(type) for type in (*KINDS, *apps.kinds())]
+    crds = [crd_for(type) for type in (*KINDS, *apps.claims(), *apps.kinds())]
     for crd in crds:
         files[f"deploy/crds/{crd['metadata']['name']}.yaml"] = as_yaml(crd)
         files[f"docs/reference/{crd['spec']['names']['singular']}.md"] = page_for(crd)
     files["docs/reference/README.md"] = index_page(crds)
+    files["docs/reference/changes.md"] = changes_page()
+    files["docs/reference/connections.md"] = connections_page((*APP_CLAIMS, *apps.claims()))
     found = policies(tuple(type.KIND for type in apps.kinds()))
     for policy, binding in zip(found[::2], found[1::2], strict=True):
         files[f"deploy/policies/{policy['metadata']['name']}.yaml"] = as_yaml(policy, binding)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from libresh import apps
-from libresh.api import CLAIMS, KINDS
+from libresh.api import APP_CLAIMS, CLAIMS, KINDS
 from libresh.api.meta import Resource
 from libresh.catalog.settings import Settings
 from libresh.errors import LibreshError, Unavailable
@@ -25,6 +25,7 @@ from libresh.kube.client import Client
 from libresh.kube.kinds import Kinds
 from libresh.ports import Reconciler
 from libresh.reconcilers.app import AppReconciler
+from libresh.reconcilers.appclaim import AppClaimReconciler
 from libresh.reconcilers.appprofile import AppProfileReconciler
 from libresh.reconcilers.claim import ClaimReconciler
 from libresh.reconcilers.serviceclass import ServiceClassReconciler
@@ -39,13 +40,14 @@ PORT = 8080
 
 def types() -> tuple[type[Resource], ...]:
     """Every kind of ours, applications included."""
-    return (*KINDS, *apps.kinds())
+    return (*KINDS, *apps.claims(), *apps.kinds())
 
 
 def reconcilers(settings: Settings) -> tuple[Reconciler[Any], ...]:
     """What the operator runs."""
     return (
         *(ClaimReconciler(kind, settings) for kind in CLAIMS),
+        *(AppClaimReconciler(kind, settings) for kind in (*APP_CLAIMS, *apps.claims())),
         ServiceClassReconciler(settings),
         AppProfileReconciler(),
         *(AppReconciler(package, settings) for package in apps.packages().values()),

@@ -73,6 +73,7 @@ COLUMNS = {
     "SMTPAccount": ["NAME", "CLASS", "READY", "REASON", "AGE"],
     "OIDCClient": ["NAME", "CLASS", "READY", "REASON", "AGE"],
     "ServiceClass": ["NAME", "SERVES", "DRIVER", "DEFAULT", "CLAIMS", "READY", "AGE"],
+    "CollaboraClaim": ["NAME", "APP", "IN", "READY", "REASON", "AGE"],
     "AppProfile": ["NAME", "APP", "DEFAULT", "INSTANCES", "READY", "AGE"],
     "Matrix": ["NAME", "URL", "VERSION", "READY", "REASON", "AGE"],
 }

@@ -53,8 +53,13 @@ def test_accepted(server: Server, text: str) -> None:
     server.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
 
 
-def test_the_founding_text_is_accepted_as_it_stands(server: Server) -> None:
-    server.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=FOUNDING_TEXT)
+REFERENCE = Path(__file__).resolve().parents[1] / "reconcilers" / "collaboraclaim.yaml"
+"""The founding text's reference to another application."""
+
+
+@pytest.mark.parametrize("text", [FOUNDING_TEXT, REFERENCE.read_text()], ids=["PostgreSQL", "CollaboraClaim"])
+def test_the_founding_text_is_accepted_as_it_stands(server: Server, text: str) -> None:
+    server.kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
 
 
 def test_there_are_examples_of_every_kind(server: Server) -> None:
@@ -67,6 +72,7 @@ def test_there_are_examples_of_every_kind(server: Server) -> None:
         "OIDCClient",
         "ServiceClass",
         "AppProfile",
+        "CollaboraClaim",
         "Matrix",
     }
 

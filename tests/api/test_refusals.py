@@ -29,6 +29,7 @@ MINIMAL: dict[str, tuple[str, Object]] = {
     "OIDCClient": ("identity.libre.sh", {"parameters": {"redirectUris": ["https://chat.example.org/callback"]}}),
     "ServiceClass": ("services.libre.sh", {"claimKind": "PostgreSQL", "driver": "embedded"}),
     "AppProfile": ("apps.libre.sh", {"appKind": "Matrix"}),
+    "CollaboraClaim": ("apps.libre.sh", {}),
     "Matrix": ("apps.libre.sh", {"host": "chat.example.org"}),
 }
 
@@ -67,6 +68,49 @@ CREATED: dict[str, tuple[Object, str]] = {
     "a class, a claim and a secret": (
         made("Matrix", {"objectStore": {"className": "a", "claim": "b", "secret": "c"}}),
         f"spec.objectStore: Forbidden: {ONE_OF}",
+    ),
+    "a namespace without a claim": (
+        made("Matrix", {"host": "a.org", "database": {"namespace": "data"}}),
+        "spec.database.namespace: Forbidden: .*name it in claim",
+    ),
+    "a secret of another namespace": (
+        made("Matrix", {"host": "a.org", "database": {"secret": "a", "namespace": "data"}}),
+        "spec.database.namespace: Forbidden: .*Secrets and classes are not taken from other namespaces",
+    ),
+    "a namespace that is none": (
+        made("Matrix", {"host": "a.org", "database": {"claim": "a", "namespace": "Data.x"}}),
+        "spec.database.namespace: .*must be the name of a namespace",
+    ),
+    "a grant to all and to some": (
+        made("PostgreSQL", {"allowedNamespaces": {"all": True, "names": ["acme"]}}),
+        "spec.allowedNamespaces.all: Forbidden: all: true already allows every namespace",
+    ),
+    "a grant to all and by label": (
+        made(
+            "ServiceClass",
+            {
+                "claimKind": "Redis",
+                "driver": "embedded",
+                "allowedNamespaces": {"all": True, "matchLabels": {"tier": "paid"}},
+            },
+        ),
+        "spec.allowedNamespaces.all: Forbidden: all: true already allows every namespace",
+    ),
+    "a grant to no namespace's name": (
+        made("Redis", {"allowedNamespaces": {"names": ["*"]}}),
+        r"spec.allowedNamespaces.names\[0\]: .*must be the name of a namespace",
+    ),
+    "a grant that names one twice": (
+        made("Redis", {"allowedNamespaces": {"names": ["a", "a"]}}),
+        r"spec.allowedNamespaces.names\[1\]: Duplicate value",
+    ),
+    "a reference without a name": (
+        made("CollaboraClaim", {"appRef": {"namespace": "acme"}}),
+        "spec.appRef.name: Required value",
+    ),
+    "a reference to a name that is none": (
+        made("CollaboraClaim", {"appRef": {"name": "My Office"}}),
+        f"spec.appRef.name: .*{REF}",
     ),
     "a secret in capitals": (made("Matrix", {"mail": {"secret": "MyMail"}}), f"spec.mail.secret: .*{REF}"),
     "two certificates": (
@@ -214,6 +258,11 @@ def test_the_least_that_can_be_said_is_enough(server: Server, kind: str) -> None
 
 
 GOOD: dict[str, Object] = {
+    "a reference to nothing in particular": made("CollaboraClaim", {}),
+    "a reference to another namespace": made("CollaboraClaim", {"appRef": {"name": "a", "namespace": "b"}}),
+    "a claim of another namespace": made("Matrix", {"host": "a.org", "database": {"claim": "a", "namespace": "b"}}),
+    "a claim for all": made("Bucket", {"allowedNamespaces": {"all": True}}),
+    "a class for nobody": made("ServiceClass", {"claimKind": "Redis", "driver": "embedded", "allowedNamespaces": {}}),
     "the longest name of an application": made("Matrix", name="a" * 40),
     "the longest name of a claim": made("PostgreSQL", name="a" * 46),
     "a password is not needed with a provider": made(

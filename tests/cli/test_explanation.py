@@ -342,6 +342,17 @@ secret      db-postgresql-connection has type, provider, host, port, database, u
 CONDITIONS
 it is ready, for 2 h: m (R)
 
+TO CHANGE
+spec.parameters.storage: grows; no volume can be made smaller without risking what is on it. Keep
+the size it has, or make a smaller claim and move the data to it
+spec.parameters.version: operation; another major version has another format on disk, and the
+operation that converts it is not there yet. Make a new claim of the other version and move the data
+to it
+spec.parameters.extensions: allowed; what is added is created; what is taken out stays until
+somebody drops it
+spec.parameters.locale: refused; PostgreSQL fixes it when the database is made. Make a new claim
+with the other locale and move the data to it
+
 TO SWAP
 A claim keeps the class that serves it: the API server refuses another className, and libre.sh does
 not move a claim from std to another class.
@@ -354,3 +365,27 @@ Its data must be moved: dump the old database with pg_dump and restore it into t
 CLASS  DRIVER    DEFAULT  CAN            MORE  LESS  NOW
 ha     embedded  -        expand, quota  -     -     can serve
 """
+
+
+@pytest.mark.parametrize("type", CLAIMS)
+def test_it_tells_what_can_be_changed(type: type[Claim]) -> None:
+    told = explain(claim(type, served="std"), cls("std", type.KIND.kind))
+    asked = claim(type).asked.__struct_encode_fields__
+    assert {each.parameter for each in told.changes} == {f"spec.parameters.{name}" for name in asked}
+    assert all(each.words for each in told.changes)
+
+
+def test_it_tells_what_the_driver_refuses() -> None:
+    told = explain(claim(Redis, served="std"), cls("std", "Redis"))
+    assert ("spec.parameters.persistence", "refused") in {(each.parameter, each.verdict) for each in told.changes}
+    screen = unstyle("\n".join(claims.render(told)))
+    assert "TO CHANGE" in screen
+    assert "spec.parameters.persistence: refused; the server would begin empty" in " ".join(screen.split())
+
+
+def test_a_class_that_is_closed_to_the_namespace_cannot_serve() -> None:
+    closed = cls("closed", allowedNamespaces={"matchLabels": {"tier": "paid"}})
+    (other,) = explain(claim(served="std"), STD, closed).swap.classes or ()
+    assert other.obstacle == "it does not allow the namespace acme"
+    (other,) = explain(claim(served="std"), STD, closed, labels={"tier": "paid"}).swap.classes or ()
+    assert other.obstacle == ""

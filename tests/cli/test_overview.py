@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from libresh.api import PostgreSQL, ServiceClass
+from libresh.api import CollaboraClaim, PostgreSQL, ServiceClass
 from libresh.apps.matrix.spec import Matrix
 from libresh.cli import overview, status
 from libresh.cli.overview import Seen
@@ -111,6 +111,14 @@ def test_kinds_one_may_not_see_are_not_taken_for_missing_ones() -> None:
     )
     whys = [problem.why for problem in overview.build_overview(given, (PostgreSQL, Matrix)).problems]
     assert whys == ["you may not list PostgreSQL"]
+
+
+def test_a_claim_of_an_application_is_among_the_claims() -> None:
+    claim = obj(READY, app={"name": "office", "namespace": "shared"}, binding={"name": "s"})
+    given = Seen(server="s", version="v", now=NOW, operator=operator(), objects={"CollaboraClaim": [claim]})
+    found = overview.build_overview(given, (CollaboraClaim,))
+    assert [dict(each.details) for each in found.claims] == [{"app": "collabora/office in shared", "secret": "s"}]
+    assert "collabora/office in shared" in " ".join(status.render(found, ""))
 
 
 def test_the_screen() -> None:

@@ -79,7 +79,9 @@ def test_nothing_is_a_wildcard_and_nobody_escalates() -> None:
     made = rbac.rights_for(discovery.reconcilers(Settings()), discovery.kinds())
     assert not [right for right in made if "*" in (right.group, right.resource, right.verb)]
     assert not [right for right in made if right.verb in ("escalate", "bind", "impersonate")]
-    assert not [right for right in made if right.resource in ("nodes", "pods/exec", "clusterroles", "namespaces")]
+    assert not [right for right in made if right.resource in ("nodes", "pods/exec", "clusterroles")]
+    of_namespaces = {right.verb for right in made if right.resource == "namespaces"}
+    assert of_namespaces == {"get", "list", "watch"}, "their labels are read for grants"
 
 
 def test_people_edit_what_is_theirs_and_only_see_what_is_everybodys() -> None:

@@ -101,3 +101,16 @@ def test_many_readers_of_one_thing() -> None:
     for key in keys:
         interest.record(key, ())
     assert len(interest) == 0
+
+
+def test_what_a_pass_reads_matters_before_the_pass_ends() -> None:
+    dropped: list[Any] = []
+    interest = Interest(dropped.append)
+    tokens = [("Pod", "ns", "p"), ("Pod", "ns", (("app", "x"),))]
+    interest.add(ONE, tokens)
+    assert set(interest.touched("Pod", None, pod())) == {ONE}
+    interest.record(ONE, tokens)
+    interest.add(ONE, tokens)
+    interest.record(ONE, [])
+    assert sorted(dropped, key=str) == sorted(tokens, key=str)
+    assert len(interest) == 0

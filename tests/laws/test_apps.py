@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from libresh.api.apps import APP_NAME_LIMIT
+from libresh.api.apps import APP_NAME_LIMIT, ServingSpec
 from libresh.api.claims import ClaimSpec
 from libresh.api.meta import ObjectMeta
 from libresh.apps import packages
@@ -18,6 +18,8 @@ from libresh.catalog.settings import Settings
 from libresh.drivers.connection import REQUIRED
 from libresh.plan.actions import From, Hashed, Literal, Object, Random, SecretKey, Template
 from libresh.plan.objects import USER
+from libresh.reconcilers.appclaim import sources_of
+from support import collabora_stub
 
 SPECS: dict[str, list[dict[str, Any]]] = {
     "Matrix": [{}, {"mail": {}, "login": {}, "settings": {"registration": "Open"}}]
@@ -242,3 +244,35 @@ def test_every_release_says_which_images_it_is_made_of(package: AnyPackage) -> N
     for release in package.releases.known:
         assert release.images
         assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", tag) for tag in release.images.values())
+
+
+OFFERS = [package for package in (*packages().values(), collabora_stub.PACKAGE) if package.offer is not None]
+"""Those that serve others; no built-in one does yet, so the contract stub stands for them."""
+every_offer = pytest.mark.parametrize("package", OFFERS, ids=lambda package: package.title)
+
+
+@every_offer
+def test_what_serves_others_lets_its_owner_say_whom(package: AnyPackage) -> None:
+    assert issubclass(spec_type(package.kind), ServingSpec)
+    assert package.offer is not None
+    assert package.kind_name == package.offer.kind.APP
+
+
+@every_offer
+def test_an_offer_says_every_published_key_and_no_other(package: AnyPackage) -> None:
+    instance = sample(package, {})
+    assert package.offer is not None
+    values, schema = package.offer.connection(instance.app, instance.spec, SETTINGS), package.offer.kind.SCHEMA
+    assert schema.missing({"type", "provider", *values}) == ()
+    assert set(values) <= {*schema.required, *schema.optional}
+    assert values == package.offer.connection(instance.app, instance.spec, SETTINGS)
+
+
+@every_offer
+def test_an_offer_names_secrets_of_the_application_and_tells_none(package: AnyPackage) -> None:
+    instance = sample(package, {})
+    assert package.offer is not None
+    values = package.offer.connection(instance.app, instance.spec, SETTINGS)
+    assert {source.namespace for source in sources_of(values)} <= {instance.app.namespace}
+    assert not [key for key, value in values.items() if "password" in key and isinstance(value, Literal)]
+    assert not [key for key, value in values.items() if isinstance(value, Random)], "it would be another for each claim"

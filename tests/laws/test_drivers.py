@@ -1,10 +1,12 @@
 """Laws that every driver keeps, whoever wrote it."""
 
-from typing import cast
+from typing import Any, cast
 
+import msgspec
 import pytest
 
 from laws import samples
+from libresh.api.grants import AllowedNamespaces
 from libresh.drivers.connection import OPTIONAL, REQUIRED, missing_keys
 from libresh.drivers.model import Driver, ServerDriver, runs_server
 from libresh.kube.kinds import Kinds
@@ -157,3 +159,32 @@ def test_it_makes_the_secrets_it_looks_at_or_says_that_others_do(driver: Driver)
         looked |= set(server.server_looks_at(cls, ask.parameters, [ask.claim], samples.SETTINGS))
     made = {mint.ref for mint in samples.minted(samples.planned(driver))}
     assert {ref for ref in looked if ref.kind == "Secret" and not isinstance(ref, Theirs)} <= made
+
+
+GRANTS = {
+    "nobody else": (None, [{"podSelector": {}}]),
+    "two": (
+        {"names": ["b", "a"]},
+        [
+            {"podSelector": {}},
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "a"}}},
+            {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "b"}}},
+        ],
+    ),
+    "by label": (
+        {"matchLabels": {"t": "1"}},
+        [{"podSelector": {}}, {"namespaceSelector": {"matchLabels": {"t": "1"}}}],
+    ),
+    "everybody": ({"all": True}, [{"podSelector": {}}, {"namespaceSelector": {}}]),
+}
+
+
+@pytest.mark.parametrize(("grant", "peers"), GRANTS.values(), ids=GRANTS)
+@pytest.mark.parametrize("kind", ["PostgreSQL", "Redis", "Bucket"])
+def test_a_server_lets_in_whom_the_claims_owner_allows(kind: str, grant: Any, peers: Any) -> None:
+    driver = next(each for each in samples.all_drivers() if (each.claim_kind, each.name) == (kind, "embedded"))
+    ask = samples.sample_ask(driver)
+    ask.claim.spec.allowed_namespaces = grant and msgspec.convert(grant, AllowedNamespaces)
+    plan = driver.plan(ask, samples.everything_seen(driver, driver.looks_at(ask)))
+    (policy,) = [obj for obj in samples.applied(plan.actions) if obj["kind"] == "NetworkPolicy"]
+    assert peers in [rule.get("from") for rule in policy["spec"]["ingress"]]

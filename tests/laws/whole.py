@@ -1,7 +1,7 @@
 """The whole operator over the fake API server and the contract stub of Kubernetes' controllers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,9 +135,9 @@ class Whole:
 
 
 @asynccontextmanager
-async def whole(*objects: Object) -> AsyncIterator[Whole]:
+async def whole(*objects: Object, crds_besides: Sequence[Object] = ()) -> AsyncIterator[Whole]:
     """A world with the embedded classes and `objects`; the operator is not started yet."""
-    api = FakeApi(crds=crds(), seed=1)
+    api = FakeApi(crds=(*crds(), *crds_besides), seed=1)
     async with Server(api) as server:
         world = Whole(server, api, Workloads(api))
         for obj in (*embedded_classes(), *objects):

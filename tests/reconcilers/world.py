@@ -189,6 +189,11 @@ class World:
             if ref not in wanted:
                 self.writes.append(f"prune {ref}")
                 self.remove(ref)
+        made = [ref for ref, mint in self.secrets.items() if owner_of({"metadata": mint.metadata}) == obj.metadata.uid]
+        for ref in made if "Secret" in kinds else ():
+            if ref not in wanted:
+                self.writes.append(f"prune {ref}")
+                self.remove(ref)
 
     def report(self, ref: Ref, decision: Decision) -> None:
         obj = self.objects[ref]

@@ -13,6 +13,7 @@ from libresh.kube.auth import Access
 from libresh.kube.client import Client
 from libresh.plan.actions import Apply, Delete, Mint, Random, Ref, Release
 from libresh.plan.decision import Decision, Extra, Settled, Stalled, Waiting
+from libresh.ports import Reader
 from libresh.runtime.loop import End, Loop
 from libresh.runtime.manager import Manager
 from support.fakeapi import FakeApi, Server
@@ -96,6 +97,24 @@ async def test_a_child_is_made_kept_and_healed() -> None:
         b.api.delete("ConfigMap", "one-box", "play")
         await b.settled()
         assert b.api.get("ConfigMap", "one-box", "play") is not None
+
+
+async def test_what_changes_while_a_pass_goes_on_brings_it_back() -> None:
+    other = toy("two")
+    woken: list[str] = []
+
+    async def look(obj: Toy, reader: Reader) -> Any:
+        seen = await reader.load(Toy, "two", "play")
+        if not woken:
+            b.api.edit("Toy", "two", "play", spec={"size": 5})
+            await b.cluster.refresh()
+        return seen
+
+    async with bench(ToyReconciler(look=look), toy("one"), other) as b:
+        await b.cluster.refresh()
+        b.cluster.wake = lambda key, own: woken.append(key[2])
+        await b.once(refresh=False)
+        assert "one" in woken, "it read the other one as it was before"
 
 
 async def test_a_field_that_is_no_longer_wished_for_is_removed() -> None:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from libresh.api.claims import DeletionPolicy
+from libresh.api.grants import AllowedNamespaces, NamespaceName
 from libresh.api.meta import (
     FORBIDDEN,
     REQUIRED,
@@ -72,6 +73,13 @@ class ServiceRef(Struct):
             "set at most one of className, claim and secret: they are three ways to say where the service comes from",
             reason=FORBIDDEN,
         ),
+        Rule(
+            "!has(self.namespace) || has(self.claim)",
+            "namespace says where the claim is: name it in claim, or take namespace out; Secrets and classes are not "
+            "taken from other namespaces",
+            field=".namespace",
+            reason=FORBIDDEN,
+        ),
     )
 
     class_name: Annotated[
@@ -80,7 +88,14 @@ class ServiceRef(Struct):
             description="The ServiceClass of the claim that is made for this application. Absent: the default class."
         ),
     ] = None
-    claim: Annotated[ObjectName | None, msgspec.Meta(description="An existing claim in this namespace.")] = None
+    claim: Annotated[ObjectName | None, msgspec.Meta(description="An existing claim.")] = None
+    namespace: Annotated[
+        NamespaceName | None,
+        msgspec.Meta(
+            description="Where that claim is. Absent: in this namespace. In another one, its owner must allow this "
+            "namespace by the claim's spec.allowedNamespaces."
+        ),
+    ] = None
     secret: Annotated[
         ObjectName | None, msgspec.Meta(description="An existing connection secret in this namespace.")
     ] = None
@@ -145,6 +160,18 @@ class AppSpec(Struct):
             "ever."
         ),
     ] = "Retain"
+
+
+class ServingSpec(AppSpec):
+    """What the spec of an application that serves others has besides."""
+
+    allowed_namespaces: Annotated[
+        AllowedNamespaces | None,
+        msgspec.Meta(
+            description="The namespaces besides its own whose claims this application serves. Absent: none.",
+            extra={"instance_only": True},
+        ),
+    ] = None
 
 
 class ComponentStatus(Struct, kw_only=True):

@@ -4,12 +4,18 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
+from libresh.api.changes import Change
 from libresh.api.claims import CLAIM_RULES, COLUMNS, Claim, ClaimSpec, Quantity
 from libresh.api.meta import Kind, Struct
 
 
 class RedisParameters(Struct):
     """What the cache must be like."""
+
+    CHANGES: ClassVar[tuple[Change, ...]] = (
+        Change("memory", "allowed", "it restarts with the new limit"),
+        Change("persistence", "allowed", "it restarts"),
+    )
 
     memory: Annotated[
         Quantity,

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from libresh.api.grants import AllowedNamespaces
 from libresh.api.meta import (
     FORBIDDEN,
     BaseStatus,
@@ -66,6 +67,10 @@ class ClaimSpec(Struct):
             "in my-db-postgresql-connection."
         ),
     ] = None
+    allowed_namespaces: Annotated[
+        AllowedNamespaces | None,
+        msgspec.Meta(description="The namespaces besides its own whose applications may use this claim. Absent: none."),
+    ] = None
 
 
 class Binding(Struct):
@@ -100,6 +105,13 @@ class ClaimStatus(BaseStatus):
         Binding | None, msgspec.Meta(description="Where the connection secret is, once it can be used.")
     ] = None
     instance: Annotated[Instance | None, msgspec.Meta(description="What stands behind the claim now.")] = None
+    asked: Annotated[
+        dict[str, Any] | None,
+        msgspec.Meta(
+            description="The claim's own parameters as the service was last asked for them: an edit that is refused "
+            "does not reach it."
+        ),
+    ] = None
     capabilities: Annotated[
         list[str], msgspec.Meta(max_length=32, description="What the service behind the claim can do.")
     ] = []
@@ -117,6 +129,11 @@ class Claim(Resource, kw_only=True):
         if self.spec.class_name:
             return self.spec.class_name
         return self.spec.composition_ref.name if self.spec.composition_ref else None
+
+    @property
+    def asked(self) -> Any:
+        """The parameters, of the kind's own type."""
+        return getattr(self.spec, "parameters", None)
 
     @property
     def connection_secret(self) -> str:
@@ -157,13 +174,3 @@ CLAIM_RULES = (
     class_rule("compositionRef", "className", ".name"),
 )
 """What holds for the whole object of every kind of claim."""
-
-STORAGE_GROWS = Rule(
-    "!has(oldSelf.storage) || !isQuantity(oldSelf.storage) || (has(self.storage) && "
-    "(!isQuantity(self.storage) || quantity(self.storage).compareTo(quantity(oldSelf.storage)) >= 0))",
-    "storage can grow but not shrink: no volume can be made smaller without risking what is on it. Keep "
-    "the size it has, or make a smaller claim and move the data to it",
-    field=".storage",
-    reason=FORBIDDEN,
-)
-"""For parameters with a `storage`, whether it has a default or not."""

@@ -4,8 +4,9 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from libresh.api.claims import CLAIM_RULES, COLUMNS, STORAGE_GROWS, Claim, ClaimSpec, Quantity
-from libresh.api.meta import FORBIDDEN, Column, Kind, Rule, Struct
+from libresh.api.changes import STORAGE, Change, rules_of
+from libresh.api.claims import CLAIM_RULES, COLUMNS, Claim, ClaimSpec, Quantity
+from libresh.api.meta import Column, Kind, Rule, Struct
 
 Extension = Annotated[
     str,
@@ -21,27 +22,29 @@ Extension = Annotated[
 class PostgreSQLParameters(Struct):
     """What the database must be like."""
 
+    CHANGES: ClassVar[tuple[Change, ...]] = (
+        STORAGE,
+        Change(
+            "version",
+            "operation",
+            "another major version has another format on disk, and the operation that converts it is not there yet. "
+            "Make a new claim of the other version and move the data to it",
+        ),
+        Change("extensions", "allowed", "what is added is created; what is taken out stays until somebody drops it"),
+        Change(
+            "locale",
+            "refused",
+            "PostgreSQL fixes it when the database is made. Make a new claim with the other locale and move the data "
+            "to it",
+        ),
+    )
     RULES = (
-        STORAGE_GROWS,
+        *rules_of(CHANGES),
         Rule(
             "!has(self.storage) || !isQuantity(self.storage) || "
             "quantity(self.storage).compareTo(quantity('256Mi')) >= 0",
             "storage must be at least 256Mi: an empty database and its write-ahead log need that much",
             field=".storage",
-        ),
-        Rule(
-            "!has(oldSelf.locale) || (has(self.locale) && self.locale == oldSelf.locale)",
-            "locale cannot be changed: PostgreSQL fixes it when the database is made. Make a new claim "
-            "with the other locale and move the data to it",
-            field=".locale",
-            reason=FORBIDDEN,
-        ),
-        Rule(
-            "!has(oldSelf.version) || (has(self.version) && self.version == oldSelf.version)",
-            "version cannot be changed: another major version has another format on disk. Make a new claim "
-            "of the other version and move the data to it",
-            field=".version",
-            reason=FORBIDDEN,
         ),
     )
 

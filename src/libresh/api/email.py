@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
+from libresh.api.changes import Change
 from libresh.api.claims import CLAIM_RULES, COLUMNS, Claim, ClaimSpec
 from libresh.api.meta import Column, Kind, Struct
 
@@ -19,6 +20,10 @@ Address = Annotated[
 
 class SMTPAccountParameters(Struct):
     """What the account must be able to do."""
+
+    CHANGES: ClassVar[tuple[Change, ...]] = (
+        Change("sender", "allowed", "the connection says the new address; mail under way keeps the old one"),
+    )
 
     sender: Annotated[
         Address | None,

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
+from libresh.api.changes import Change
 from libresh.api.claims import CLAIM_RULES, COLUMNS, Claim, ClaimSpec
 from libresh.api.meta import Kind, Struct
 
@@ -23,6 +24,13 @@ Uri = Annotated[
 
 class OIDCClientParameters(Struct, kw_only=True):
     """What the client must be allowed to do."""
+
+    CHANGES: ClassVar[tuple[Change, ...]] = (
+        Change("redirectUris", "allowed", "the provider is told; people are not logged out"),
+        Change("postLogoutRedirectUris", "allowed", "the provider is told"),
+        Change("clientName", "allowed", "the provider is told"),
+        Change("clientUri", "allowed", "the provider is told"),
+    )
 
     redirect_uris: Annotated[
         list[Uri],

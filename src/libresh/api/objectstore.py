@@ -4,14 +4,19 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from libresh.api.claims import CLAIM_RULES, COLUMNS, STORAGE_GROWS, Claim, ClaimSpec, Quantity
+from libresh.api.changes import STORAGE, Change, rules_of
+from libresh.api.claims import CLAIM_RULES, COLUMNS, Claim, ClaimSpec, Quantity
 from libresh.api.meta import Column, Kind, Struct
 
 
 class BucketParameters(Struct):
     """What the bucket must be like."""
 
-    RULES = (STORAGE_GROWS,)
+    CHANGES: ClassVar[tuple[Change, ...]] = (
+        STORAGE,
+        Change("versioning", "allowed", "from then on versions are kept, or no more are"),
+    )
+    RULES = rules_of(CHANGES)
 
     storage: Annotated[
         Quantity,

@@ -1,10 +1,12 @@
 """ServiceClass: who serves a kind of claim, and with which parameters; what StorageClass is to volumes."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
 from libresh.api.claims import NAME_LIMIT, DeletionPolicy
+from libresh.api.grants import AllowedNamespaces
 from libresh.api.meta import FORBIDDEN, BaseStatus, Column, Kind, Resource, Rule, Struct, name_rule
 
 DEFAULT_CLASS = "services.libre.sh/is-default-class"
@@ -59,6 +61,13 @@ class ServiceClassSpec(Struct, kw_only=True):
             description="What becomes of the data when a claim of this class is deleted, unless it says itself."
         ),
     ] = "Retain"
+    allowed_namespaces: Annotated[
+        AllowedNamespaces | None,
+        msgspec.Meta(
+            description="The namespaces whose claims this class takes on. Absent: all; an empty one: none. Claims that "
+            "it serves already stay, whatever is written here later."
+        ),
+    ] = None
 
 
 class ServiceClassStatus(BaseStatus):
@@ -98,6 +107,11 @@ class ServiceClass(Resource, kw_only=True):
 
     spec: ServiceClassSpec
     status: ServiceClassStatus = msgspec.field(default_factory=ServiceClassStatus)
+
+    def allows(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether claims of a namespace with these labels may name this class."""
+        grant = self.spec.allowed_namespaces
+        return grant is None or grant.allow(namespace, labels)
 
     @property
     def is_default(self) -> bool:

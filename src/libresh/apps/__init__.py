@@ -6,6 +6,8 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
+from libresh.api import APP_CLAIMS
+from libresh.api.appclaims import AppClaim
 from libresh.api.apps import App
 from libresh.catalog.model import AnyPackage
 from libresh.catalog.model import Package as PackageType
@@ -32,6 +34,12 @@ def packages() -> dict[str, AnyPackage]:
 def kinds() -> tuple[type[App], ...]:
     """The kind of every application, sorted."""
     return tuple(package.kind for package in packages().values())
+
+
+def claims() -> tuple[type[AppClaim], ...]:
+    """The kinds of claims that packages bring for what they serve, sorted; those of the API itself left out."""
+    brought = {package.offer.kind for package in packages().values() if package.offer is not None}
+    return tuple(sorted(brought - set(APP_CLAIMS), key=lambda kind: kind.KIND.kind))
 
 
 def built_in() -> Iterator[tuple[AnyPackage, str]]:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from libresh.api.apps import IngressSpec
-from libresh.catalog.model import Component, Cron, Metrics, Route, Singleton, Task, Web
+from libresh.catalog.model import Binding, Component, Cron, Metrics, Route, Singleton, Task, Web
 from libresh.plan import naming, objects
 from libresh.plan.actions import Object
 
@@ -14,7 +14,6 @@ ANYWHERE = ({"ipBlock": {"cidr": "0.0.0.0/0"}}, {"ipBlock": {"cidr": "::/0"}})
 DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
 """Names are asked of whoever answers: which pods those are, and where they run, differs between clusters."""
 EMBEDDED = "embedded"
-NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 
 
 def build_ingresses(builder: "Builder") -> list[Object]:
@@ -93,14 +92,22 @@ def bound(builder: "Builder") -> list[Object]:
     if any(binding.driver != EMBEDDED for binding in bindings):
         # Only the connection secret knows where such a service is, and the core does not read secrets.
         return [{"to": list(ANYWHERE)}]
-    owners = [naming.owner_value(each.claim_kind, each.claim) for each in bindings if not each.shared]
-    beside: list[Object] = [{"podSelector": {"matchLabels": {naming.OWNER_LABEL: owner}}} for owner in owners]
-    system = {"matchLabels": {NAMESPACE_LABEL: builder.instance.settings.system_namespace}}
+    beside = [server_of(each, builder) for each in bindings if not each.shared]
+    system = {"matchLabels": {naming.NAMESPACE_LABEL: builder.instance.settings.system_namespace}}
     classes = sorted({naming.owner_value("ServiceClass", each.shared) for each in bindings if each.shared})
     servers: list[Object] = [
         {"namespaceSelector": system, "podSelector": {"matchLabels": {naming.OWNER_LABEL: owner}}} for owner in classes
     ]
     return [{"to": [*beside, *servers]}] if bindings else []
+
+
+def server_of(binding: Binding, builder: "Builder") -> Object:
+    """The pods of one claim, here or in the namespace it is shared from."""
+    owner = naming.owner_value(binding.claim_kind, binding.claim)
+    peer: Object = {"podSelector": {"matchLabels": {naming.OWNER_LABEL: owner}}}
+    if binding.home in ("", builder.app.namespace):
+        return peer
+    return {"namespaceSelector": {"matchLabels": {naming.NAMESPACE_LABEL: binding.home}}, **peer}
 
 
 def world(builder: "Builder") -> list[Object]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
+from libresh.api.appclaims import AppClaim
 from libresh.api.apps import App, AppSpec, ServiceRef
 from libresh.api.claims import Claim
 from libresh.catalog.releases import Release, Releases
@@ -56,6 +57,8 @@ class Binding:
     """Who serves the claim."""
     shared: str = ""
     """The class of the claim, where it runs one server for all its claims."""
+    home: str = ""
+    """The namespace of the claim, where it is another one's, which shares it."""
 
     def key(self, name: str) -> SecretKey:
         """One value of the connection, for a template or an environment variable."""
@@ -306,6 +309,19 @@ class Excluded:
 
 
 @dataclass(frozen=True)
+class Offer(Generic[S]):
+    """That an application serves others: claims of `kind` are references to it, with a connection secret.
+
+    The kind's `APP` is this application's kind, its `SCHEMA` says which keys a connection has. `connection` is pure:
+    the application, its settings in force and the operator's give the values; what is secret is named, in Secrets of
+    the application's own namespace. The type of its spec derives from ServingSpec: there its owner says who may.
+    """
+
+    kind: type[AppClaim]
+    connection: Callable[[App, S, Settings], Mapping[str, Value]]
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why a wish cannot be fulfilled: a word for programs, and field, reason and way out for people."""
 
@@ -333,6 +349,8 @@ class Package(Generic[S]):
     excluded: tuple[Excluded, ...] = ()
     own_only: frozenset[str] = frozenset()
     """Fields that only an instance itself may set, besides those of every application."""
+    offer: Offer[S] | None = None
+    """What it is to other applications, if it serves any."""
 
     @property
     def kind_name(self) -> str:
@@ -355,6 +373,7 @@ __all__ = [
     "Metrics",
     "Need",
     "Object",
+    "Offer",
     "Package",
     "Parts",
     "Probe",

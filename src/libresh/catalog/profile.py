@@ -30,7 +30,7 @@ LOCKED_BY_PROFILE = "LockedByProfile"
 INVALID_SETTINGS = "InvalidSettings"
 """What instance and profiles say does not fit together."""
 
-INSTANCE_ONLY = frozenset({"host", "profile", "suspend"})
+INSTANCE_ONLY = frozenset({"allowedNamespaces", "host", "profile", "suspend"})
 """What each instance must say for itself."""
 WHOLE = (ServiceRef, TLSSpec)
 """Types that are one wish."""
@@ -295,7 +295,7 @@ def origins(type: Any, spec: AppSpec, layers: Sequence[Layer], raw: Object) -> d
     """Every setting in force that the instance did not say itself, with where it comes from."""
     found: dict[str, Any] = {}
     for path, value in leaves(type, everything(spec)):
-        if path in INSTANCE_ONLY or says(type, raw, path):
+        if path.split(".")[0] in INSTANCE_ONLY or says(type, raw, path):
             continue
         origin = next((layer.origin for layer in reversed(layers) if says(type, layer.values, path)), "built in")
         found[path] = {"value": value, "from": origin}

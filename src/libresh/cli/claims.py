@@ -1,7 +1,7 @@
 """`libresh claim`: who serves a claim, why, and what it would take to be served otherwise."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from libresh.api.apps import App, AppProfile
 from libresh.api.claims import Claim
 from libresh.api.meta import Resource
 from libresh.api.services import ServiceClass
-from libresh.catalog.build import claim_name, is_own
+from libresh.catalog.build import claim_name
 from libresh.catalog.model import Need, Refusal
 from libresh.catalog.profile import resolve
 from libresh.cli import access, classes, explanation, naming, output, overview, secretview
@@ -81,7 +81,18 @@ async def observe(client: Client, claim: Claim) -> Seen:
         secret=secrets.get(ref),
         secret_hidden=bool(hidden),
         owner=await find_owner(client, claim),
+        labels=await read_labels(client, claim.namespace),
     )
+
+
+async def read_labels(client: Client, namespace: str) -> Mapping[str, str]:
+    """The labels of a namespace, as far as this person may read it."""
+    try:
+        found = await client.get("Namespace", namespace) or {}
+    except Refused:
+        return {}
+    labels: Mapping[str, str] = found.get("metadata", {}).get("labels") or {}
+    return labels
 
 
 def decode(type: type[R], obj: Object) -> R:
@@ -122,8 +133,8 @@ async def find_need(client: Client, app: App, raw: Object, claim: Claim) -> Need
     effective = resolve(package, app, raw.get("spec") or {}, profiles)
     spec: Any = app.spec if isinstance(effective, Refusal) else effective.spec
     needs = package.needs(app, spec)
-    same = (n for n in needs if is_own(n) and (n.claim.KIND.kind, claim_name(app, n)) == (claim.KIND.kind, claim.name))
-    return next(same, None)
+    here = (need for need in needs if need.wish.secret is None and need.wish.namespace in (None, claim.namespace))
+    return next((need for need in here if isinstance(claim, need.claim) and claim_name(app, need) == claim.name), None)
 
 
 # --- for people --------------------------------------------------------------------------------------------------
@@ -151,6 +162,9 @@ def render(told: Explanation) -> list[str]:
         lines += [line for _, line in fold(f"{each.words} ({each.reason})" if each.reason else each.words)]
     if not told.conditions:
         lines.append("no operator has looked at it yet: libresh logs operator")
+    lines += ["", title("TO CHANGE")]
+    texts = [f"{each.parameter}: {each.verdict}; {each.words}" for each in told.changes]
+    lines += [line for text in texts for _, line in fold(text)]
     return [*lines, *render_swap(told.swap)]
 
 

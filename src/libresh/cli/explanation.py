@@ -16,8 +16,9 @@ from libresh.cli.surroundings import NOT_LISTED, Seen, class_of, handle_of, of_k
 from libresh.cli.swapping import Swap, plan_swap
 from libresh.drivers import drivers
 from libresh.drivers.connection import REQUIRED, missing_keys
-from libresh.drivers.model import Settings, runs_server
-from libresh.reconcilers.claim import Chosen, Observed, check_class, choose_default, taken_secret
+from libresh.drivers.model import changes_of, runs_server
+from libresh.reconcilers.binding import taken
+from libresh.reconcilers.claim import Chosen, check_class, choose_default
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,15 @@ class Difference:
     parameter: str
     claim: Any
     cls: Any
+
+
+@dataclass(frozen=True)
+class Editable:
+    """What becomes of an edit of one parameter of the claim."""
+
+    parameter: str
+    verdict: str
+    words: str
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,7 @@ class Explanation:
     deletion_policy: Policy
     connection: Connection
     conditions: tuple[Told, ...]
+    changes: tuple[Editable, ...]
     swap: Swap
 
     def as_json(self) -> dict[str, Any]:
@@ -108,8 +119,15 @@ def build_explanation(seen: Seen, state: str) -> Explanation:
         deletion_policy=find_policy(seen, choice),
         connection=describe_connection(seen),
         conditions=tuple(tell(condition, claim, seen.now) for condition in claim.status.conditions),
+        changes=list_changes(seen.claim, choice.driver),
         swap=plan_swap(seen, choice.name),
     )
+
+
+def list_changes(claim: Claim, driver: str) -> tuple[Editable, ...]:
+    """What can be changed of the claim, as the table of its kind and driver has it."""
+    table = changes_of(drivers().get((claim.KIND.kind, driver)), type(claim))
+    return tuple(Editable(f"spec.parameters.{each.field}", each.verdict, each.words) for each in table)
 
 
 # --- who serves it, and why ------------------------------------------------------------------------------------
@@ -124,10 +142,10 @@ def choose(seen: Seen) -> Choice:
         return Choice("", "", False, f"no class serves it yet, and which one would cannot be told: {NOT_LISTED}")
     wanted, classes = seen.claim.wanted_class, of_kind(seen)
     if wanted is None:
-        found = choose_default(seen.claim, classes)
+        found = choose_default(seen.claim, classes, seen.labels)
         why = f"{spelling(seen.claim)} is not set, and it is the default class: it has {annotation()}"
     else:
-        found = check_class(seen.claim, class_of(seen, wanted), classes)
+        found = check_class(seen.claim, class_of(seen, wanted), classes, seen.labels)
         why = f"{spelling(seen.claim)} names it"
     if isinstance(found, Chosen):
         return Choice(found.name, found.driver, False, f"{why}; nothing has been made yet")
@@ -234,9 +252,7 @@ def describe_connection(seen: Seen) -> Connection:
 def note_of(seen: Seen, lacks: Sequence[str]) -> str:
     """What there is to say of a connection secret that exists."""
     assert seen.secret is not None
-    owners = tuple(owner.uid for owner in seen.secret.metadata.owner_references if owner.controller)
-    nobody = Chosen("", "", {}, True)
-    if stop := taken_secret(seen.claim, Observed(Settings(), nobody, connection=seen.secret, owners=owners)):
+    if stop := taken(seen.claim, seen.claim.connection_secret, seen.secret):
         return stop.message
     if lacks:
         return "it is not complete"

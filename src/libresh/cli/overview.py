@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from libresh.api.appclaims import AppClaim
 from libresh.api.apps import App
 from libresh.api.claims import Claim
 from libresh.api.meta import Resource
@@ -90,7 +91,7 @@ def build_overview(seen: Seen, types: Sequence[type[Resource]]) -> Overview:
         found = seen.objects.get(type.KIND.kind, ())
         standings[type.KIND.kind] = tuple(stand(type, obj) for obj in found)
     apps = gather(standings, types, App)
-    claims = gather(standings, types, Claim)
+    claims = gather(standings, types, Claim, AppClaim)
     classes = standings.get("ServiceClass", ())
     operator, operator_problem = judge_operator(seen)
     trouble = [*operator_problem, *judge_nodes(seen), *judge_definitions(seen, types)]
@@ -116,10 +117,10 @@ def build_overview(seen: Seen, types: Sequence[type[Resource]]) -> Overview:
 
 
 def gather(
-    standings: Mapping[str, tuple[Standing, ...]], types: Iterable[type[Resource]], base: type[Resource]
+    standings: Mapping[str, tuple[Standing, ...]], types: Iterable[type[Resource]], *bases: type[Resource]
 ) -> tuple[Standing, ...]:
-    """All of the kinds that derive from `base`, by namespace."""
-    found = [s for type in types if issubclass(type, base) for s in standings.get(type.KIND.kind, ())]
+    """All of the kinds that derive from one of `bases`, by namespace."""
+    found = [s for type in types if issubclass(type, bases) for s in standings.get(type.KIND.kind, ())]
     return tuple(sorted(found, key=lambda s: (s.namespace, s.kind, s.name)))
 
 
@@ -166,6 +167,10 @@ def details_of(type: type[Resource], obj: Object) -> dict[str, Any]:
         }
     if issubclass(type, Claim):
         return {"class": status.get("className", ""), "secret": (status.get("binding") or {}).get("name", "")}
+    if issubclass(type, AppClaim):
+        app = status.get("app") or {}
+        named = f"{type.APP.lower()}/{app['name']} in {app['namespace']}" if app else ""
+        return {"app": named, "secret": (status.get("binding") or {}).get("name", "")}
     annotations = obj["metadata"].get("annotations") or {}
     return {
         "serves": spec.get("claimKind", ""),

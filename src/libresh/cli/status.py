@@ -127,7 +127,8 @@ def render_app(app: Standing) -> Sequence[str]:
 
 def render_claim(claim: Standing) -> Sequence[str]:
     details = claim.details
-    return claim.namespace, claim.handle, render_state(claim), details["class"] or "-", details["secret"] or "-"
+    served = details.get("class") or details.get("app") or "-"
+    return claim.namespace, claim.handle, render_state(claim), served, details["secret"] or "-"
 
 
 def render_class(cls: Standing) -> Sequence[str]:

@@ -1,7 +1,7 @@
 """What is read around a claim, to tell who serves it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from libresh.api.claims import Claim
@@ -43,6 +43,8 @@ class Seen:
     """What bears the connection secret's name."""
     secret_hidden: bool = False
     owner: Owner | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Those of the claim's namespace, as far as this person may read it: grants of classes go by them."""
 
     @property
     def provisioned(self) -> bool:

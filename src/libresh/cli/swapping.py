@@ -134,12 +134,14 @@ def weigh(cls: ServiceClass, seen: Seen) -> Alternative:
         capabilities=tuple(cls.status.capabilities),
         gains=tuple(sorted(there - here)) if known else (),
         loses=tuple(sorted(here - there)) if known else (),
-        obstacle=obstacle_of(cls),
+        obstacle=obstacle_of(cls, seen),
     )
 
 
-def obstacle_of(cls: ServiceClass) -> str:
+def obstacle_of(cls: ServiceClass, seen: Seen) -> str:
     """Why a class could not serve a claim now, in its own words; "" if it could."""
+    if not cls.allows(seen.claim.namespace, seen.labels):
+        return f"it does not allow the namespace {seen.claim.namespace}"
     if cls.deleting:
         return "it is being deleted"
     if not cls.status.conditions:

@@ -44,6 +44,19 @@ class Children:
         return naming.selector_for(name=self.software, instance=self.owner.name, component=self.suffix)
 
     @property
+    def admitted(self) -> list[Object]:
+        """Who may connect, for a NetworkPolicy: the claim's own namespace, and those its owner allows."""
+        peers: list[Object] = [{"podSelector": {}}]
+        grant = self.claim.spec.allowed_namespaces
+        if grant is None:
+            return peers
+        if grant.all:
+            return [*peers, {"namespaceSelector": {}}]
+        chosen = [{naming.NAMESPACE_LABEL: name} for name in sorted(grant.names)]
+        chosen += [grant.match_labels] if grant.match_labels else []
+        return peers + [{"namespaceSelector": {"matchLabels": labels}} for labels in chosen]
+
+    @property
     def labels(self) -> dict[str, str]:
         labels = naming.labels_for(
             name=self.software, instance=self.owner.name, component=self.suffix, version=self.version

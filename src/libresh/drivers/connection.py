@@ -1,45 +1,87 @@
 """The published schema of connection secrets: one per kind of claim, whatever the driver (servicebinding.io)."""
 
-REQUIRED: dict[str, tuple[str, ...]] = {
-    "PostgreSQL": ("type", "provider", "host", "port", "database", "username", "password", "uri"),
-    "Redis": ("type", "provider", "host", "port", "username", "password", "uri"),
-    "Bucket": (
-        "type",
-        "provider",
-        "host",
-        "port",
-        "endpoint",
-        "region",
-        "bucket",
-        "access-key-id",
-        "secret-access-key",
-        "uri",
+from libresh.api.connection import COMMON, Schema
+
+AUTHORITY = {"ca.crt": "the authority that signed the server's certificate, where it is no public one"}
+
+SCHEMAS: dict[str, Schema] = {
+    "PostgreSQL": Schema(
+        type="postgresql",
+        required={
+            **COMMON,
+            "database": "the database",
+            "username": "the role, which owns the database",
+            "password": "its password",
+            "uri": "all of it: postgresql://username:password@host:port/database",
+        },
+        optional={
+            "sslmode": "how to use TLS, as libpq has it: disable, prefer, require, verify-ca or verify-full",
+            **AUTHORITY,
+        },
     ),
-    "SMTPAccount": ("type", "provider", "host", "port", "tls", "username", "password", "sender", "uri"),
-    "OIDCClient": ("type", "provider", "host", "port", "issuer", "client-id", "client-secret", "uri"),
+    "Redis": Schema(
+        type="redis",
+        required={
+            **COMMON,
+            "username": "the user",
+            "password": "its password",
+            "uri": "all of it: redis://username:password@host:port/0, rediss:// with TLS",
+        },
+        optional={
+            "prefix": "what the names of all keys and channels must begin with, where the server is shared",
+            "tls": "true where the server speaks TLS only; otherwise absent or false",
+            **AUTHORITY,
+        },
+    ),
+    "Bucket": Schema(
+        type="s3",
+        required={
+            **COMMON,
+            "endpoint": "the address of the S3 server, http:// or https://",
+            "region": "the region to sign requests for",
+            "bucket": "the bucket",
+            "access-key-id": "the key's name",
+            "secret-access-key": "the key",
+            "uri": "all of it: s3://access-key-id:secret-access-key@host:port/bucket",
+        },
+        optional=AUTHORITY,
+    ),
+    "SMTPAccount": Schema(
+        type="smtp",
+        required={
+            **COMMON,
+            "tls": "none, starttls or tls",
+            "username": "the account",
+            "password": "its password",
+            "sender": "the address mail is sent from",
+            "uri": "all of it: smtp://username:password@host:port, smtps:// with TLS",
+        },
+        optional=AUTHORITY,
+    ),
+    "OIDCClient": Schema(
+        type="oidc",
+        required={
+            **COMMON,
+            "issuer": "the provider, as in its tokens",
+            "client-id": "the client",
+            "client-secret": "its secret",
+            "uri": "the provider's address",
+        },
+        optional=AUTHORITY,
+    ),
 }
-"""The keys every connection secret of a kind of claim has. A provider that yields less is not Ready."""
+"""The keys of every kind of claim. A provider that yields less than the required ones is not Ready."""
 
-OPTIONAL: dict[str, tuple[str, ...]] = {
-    "PostgreSQL": ("sslmode", "ca.crt"),
-    "Redis": ("prefix", "tls", "ca.crt"),
-}
-"""The keys that are there where the service has what they say, by the same names whoever provides it.
+REQUIRED: dict[str, tuple[str, ...]] = {kind: tuple(schema.required) for kind, schema in SCHEMAS.items()}
+"""The keys every connection secret of a kind of claim has."""
 
-`sslmode`: as libpq has it; `tls`: "true" where the server speaks TLS; `ca.crt`: the authorities of the server's
-certificate, where they are not public ones; `prefix`: what the names of all keys and channels must begin with.
-"""
+OPTIONAL: dict[str, tuple[str, ...]] = {kind: tuple(schema.optional) for kind, schema in SCHEMAS.items()}
+"""The keys that are there where the service has what they say, by the same names whoever provides it."""
 
-TYPES = {
-    "PostgreSQL": "postgresql",
-    "Redis": "redis",
-    "Bucket": "s3",
-    "SMTPAccount": "smtp",
-    "OIDCClient": "oidc",
-}
+TYPES = {kind: schema.type for kind, schema in SCHEMAS.items()}
 """The `type` key of each, as servicebinding.io has it; the Secret's own type is `servicebinding.io/<type>`."""
 
 
 def missing_keys(claim_kind: str, keys: frozenset[str]) -> tuple[str, ...]:
     """The required keys that are not there, in the schema's order."""
-    return tuple(key for key in REQUIRED[claim_kind] if key not in keys)
+    return SCHEMAS[claim_kind].missing(keys)

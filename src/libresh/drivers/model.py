@@ -5,11 +5,14 @@ To add a driver make one folder below `libresh.drivers` (or a package that offer
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, Protocol, get_type_hints
 
 import msgspec
 
+from libresh.api import CLAIMS
+from libresh.api.changes import Change, table_of
 from libresh.api.claims import Claim
 from libresh.api.services import ServiceClass
 from libresh.catalog.settings import Settings
@@ -28,7 +31,9 @@ __all__ = [
     "Settings",
     "Withdrawal",
     "acts_outside",
+    "changes_of",
     "runs_server",
+    "told_otherwise",
 ]
 
 
@@ -90,7 +95,11 @@ class Server:
 
 
 class Driver(Protocol):
-    """One way to serve one kind of claim."""
+    """One way to serve one kind of claim.
+
+    It may have `changes` as well (of api.changes.Change): the edits of a claim that is served with which it is stricter
+    than the kind. What it does not allow it is never asked for: it is asked for what was before.
+    """
 
     name: str
     claim_kind: str
@@ -133,6 +142,24 @@ class OutsideDriver(Driver, Protocol):
 def acts_outside(driver: Driver | None) -> bool:
     """Whether a driver's claims have effects outside of the cluster, which deletion must undo there."""
     return hasattr(driver, "withdraw")
+
+
+def changes_of(driver: Driver | None, kind: type[Claim]) -> tuple[Change, ...]:
+    """What becomes of an edit of each parameter of a claim that this driver serves."""
+    return table_of(declared_changes(kind), getattr(driver, "changes", ()))
+
+
+@cache
+def declared_changes(kind: type[Claim]) -> tuple[Change, ...]:
+    """What a kind of claim says of edits, whoever serves it."""
+    declared: tuple[Change, ...] = get_type_hints(get_type_hints(kind)["spec"])["parameters"].CHANGES
+    return declared
+
+
+def told_otherwise(claim_kind: str, told: str) -> tuple[Change, ...]:
+    """The edits that are allowed, with other words: for drivers that do something else, or nothing, about them."""
+    kind = next(kind for kind in CLAIMS if kind.KIND.kind == claim_kind)
+    return tuple(replace(change, told=told) for change in declared_changes(kind) if change.verdict == "allowed")
 
 
 def runs_server(driver: Driver | None) -> bool:

@@ -43,6 +43,11 @@ class Interest:
     def tokens(self, key: Key) -> tuple[Token, ...]:
         return self._tokens.get(key, ())
 
+    def add(self, key: Key, tokens: Iterable[Token]) -> None:
+        """What `key` depends on as well; the `record` that follows names it, too, or it would stay for ever."""
+        for token in tokens:
+            self._add(token, key)
+
     def record(self, key: Key, tokens: Iterable[Token]) -> None:
         """Replaces what `key` depends on."""
         before = self._tokens.get(key, ())

@@ -29,7 +29,7 @@ class InvalidObject(LibreshError):
 
 
 class PassReader:
-    """Reads through the caches for one pass of `key`; `tokens` is what the pass turned out to depend on."""
+    """Reads through the caches for one pass of `key`; `tokens` is what the pass turned out to depend on so far."""
 
     def __init__(self, cluster: Cluster, key: Key, uid: str, allowed: frozenset[str]) -> None:
         self.cluster = cluster
@@ -67,7 +67,13 @@ class PassReader:
         if (kind, namespace, name) == self.key:
             return
         if entry is None or owner_uid(entry.meta) != self.uid:
-            self.tokens += [(kind, namespace, name, aspect) for aspect in aspects] or [(kind, namespace, name)]
+            parts: list[Token] = [(kind, namespace, name, aspect) for aspect in aspects]
+            self._depend(*(parts or [(kind, namespace, name)]))
+
+    def _depend(self, *tokens: Token) -> None:
+        """From now on, not only from the end of the pass: what changes while it goes on is not missed."""
+        self.tokens += tokens
+        self.cluster.interest.add(self.key, tokens)
 
     async def get(self, ref: Ref, *, foreign: bool = False) -> Object | None:
         """The object as JSON, or None. With `foreign` also one that libre.sh did not make."""
@@ -126,21 +132,21 @@ class PassReader:
         """All of one of our own kinds, sorted by namespace and name."""
         kind = type.KIND.kind
         cache = self._cache(kind)
-        self.tokens.append((kind,) if namespace is None else (kind, namespace))
+        self._depend((kind,) if namespace is None else (kind, namespace))
         return self._typed(cache, cache.entries(namespace))
 
     async def declared(self, type: type[T]) -> Sequence[T]:
         """All of one of our own kinds, for what people declared: changes of their status do not matter."""
         kind = type.KIND.kind
         cache = self._cache(kind)
-        self.tokens.append((kind, "=", DECLARED))
+        self._depend((kind, "=", DECLARED))
         return self._typed(cache, cache.entries())
 
     async def find(self, type: type[T], path: str, value: str) -> Sequence[T]:
         """All of one of our own kinds whose field at `path` (such as spec.host) is `value`, by an index."""
         kind = type.KIND.kind
         cache = self._cache(kind)
-        self.tokens.append((kind, "=", path, value))
+        self._depend((kind, "=", path, value))
         return self._typed(cache, cache.find(path, value))
 
     def _typed(self, cache: Cache, entries: Iterable[Entry]) -> Sequence[T]:
@@ -158,13 +164,13 @@ class PassReader:
         cache = self._cache(kind)
         uid = owner.metadata.uid
         if uid != self.uid:
-            self.tokens.append((kind, owner.metadata.namespace) if owner.metadata.namespace else (kind,))
+            self._depend((kind, owner.metadata.namespace) if owner.metadata.namespace else (kind,))
         return await self._values(cache, cache.owned(uid))
 
     async def select(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> Sequence[Object]:
         """Objects of a watched kind by labels, sorted."""
         cache = self._cache(kind)
-        self.tokens.append((kind, namespace, tuple(sorted(labels.items()))))
+        self._depend((kind, namespace, tuple(sorted(labels.items()))))
         found = [entry for entry in cache.entries(namespace) if has_labels(entry.meta, labels)]
         return await self._values(cache, found)
 

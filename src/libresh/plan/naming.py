@@ -29,6 +29,12 @@ KEPT_IN_LABEL = "libre.sh/kept-in"
 RIGHTS_LABEL = "libre.sh/aggregate-to-operator"
 """On ClusterRoles that add to what the operator may do: the rights to kinds that only classes know."""
 
+SCHEMA_LABEL = "libre.sh/connection-schema"
+"""On connection secrets: `<type>.<version>` of the published schema they follow."""
+
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""The label every namespace has: its name."""
+
 CONTENT_ANNOTATION = "libre.sh/content"
 """On pods: a digest of the configuration they were started with, so that a change restarts just these."""
 DONE_ANNOTATION = "libre.sh/done"

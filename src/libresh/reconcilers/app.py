@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from libresh.api import CLAIMS
 from libresh.api.apps import App, AppProfile
 from libresh.api.claims import Claim
@@ -37,7 +39,8 @@ from libresh.plan.actions import Release as LetGo
 from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
 from libresh.ports import Reader, SecretView, Watched
 from libresh.reconcilers import app_refusals, app_status
-from libresh.reconcilers.app_needs import Backing, bindings_of, missing, observe_backing
+from libresh.reconcilers.app_needs import Backing, bindings_of, missing, observe_backing, plan_copies
+from libresh.reconcilers.granting import NAMESPACES
 
 A = TypeVar("A", bound=App)
 
@@ -105,6 +108,7 @@ class AppReconciler(Generic[A]):
             *(Watched(claim.KIND.kind, writes=True, managed=False) for claim in CLAIMS),
             *(Watched(kind, writes=True) for kind in (*made, "Secret", "Service", "ServiceAccount")),
             Watched("Pod"),
+            NAMESPACES,
         )
 
     async def observe(self, obj: A, reader: Reader) -> Observed:
@@ -130,7 +134,7 @@ class AppReconciler(Generic[A]):
         if isinstance(effective, Refusal):
             return seen
         needs = self.package.needs(obj, effective.spec)
-        backing = tuple([await observe_backing(obj, need, reader) for need in needs])
+        backing = tuple([await self.observe_backing(obj, need, reader) for need in needs])
         release = self.package.releases.choose(effective.spec.version)
         seen = replace(seen, release=release, backing=backing, hosts=await self.observe_hosts(obj, raw, reader))
         return self.with_parts(obj, seen)
@@ -155,6 +159,19 @@ class AppReconciler(Generic[A]):
             if volume and volume["metadata"].get("labels", {}).get(naming.KEPT_FOR_LABEL) == mine:
                 found.append(each.part)
         return tuple(found)
+
+    async def observe_backing(self, obj: A, need: Need, reader: Reader) -> Backing:
+        """One service behind, and who else would keep data there."""
+        found = await observe_backing(obj, need, reader)
+        if not need.data or need.wish.claim is None:
+            return found
+        rivals = [
+            each
+            for package in self.packages
+            for each in await reader.find(package.kind, f"spec.{need.role}.claim", found.ref.name)
+            if each.ref != obj.ref and claim_space(each, need.role) == found.ref.namespace
+        ]
+        return replace(found, rivals=tuple(rivals))
 
     async def observe_hosts(self, obj: A, raw: Object, reader: Reader) -> tuple[NamedHost, ...]:
         """The hosts of this application, and other applications, of any kind, that name them."""
@@ -231,6 +248,11 @@ class AppReconciler(Generic[A]):
         return Decision(Settled("All is removed"), {}, (*forget(self.package, obj, seen), LetGo()))
 
 
+def claim_space(app: App, role: str) -> str:
+    """The namespace of the claim that an application names for a role."""
+    return str(look_up(msgspec.to_builtins(app.spec), f"{role}.namespace") or app.namespace)
+
+
 async def owned_claims(claim: type[Claim], obj: App, reader: Reader) -> list[Claim]:
     """The claims of one kind that were made for this application."""
     names = [each["metadata"]["name"] for each in await reader.owned(claim.KIND.kind, obj)]
@@ -267,13 +289,17 @@ def is_serving(seen: Observed) -> bool:
 
 
 def plan_claims(obj: App, seen: Observed) -> tuple[Action, ...]:
-    """The claims made for this application."""
+    """The claims made for this application, and copies of the connections that others share with it.
+
+    A claim that was made for it stays its own when the spec comes to name it: it must not be pruned.
+    """
     policy = app_status.policy_of(obj, seen.effective)
-    return tuple(
+    claims = tuple(
         Apply(build_claim(obj, each.need, each.claim, deletion_policy=policy))
         for each in seen.backing
-        if is_own(each.need) and not each.is_foreign
+        if each.is_ours or (is_own(each.need) and not each.is_foreign)
     )
+    return (*claims, *plan_copies(obj, seen.backing))
 
 
 def plan_tasks(seen: Observed, builder: Builder) -> tuple[Outcome | None, tuple[Action, ...], tuple[str, ...]]:

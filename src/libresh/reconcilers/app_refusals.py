@@ -6,9 +6,10 @@ from libresh.api.apps import App
 from libresh.catalog.build import is_own
 from libresh.catalog.model import AnyPackage, Refusal
 from libresh.catalog.releases import Release
+from libresh.drivers.connection import TYPES
 from libresh.plan import naming
 from libresh.reconcilers import app_status
-from libresh.reconcilers.app_needs import Backing
+from libresh.reconcilers.app_needs import APPS, Backing, is_copy
 
 if TYPE_CHECKING:
     from libresh.reconcilers.app import Observed
@@ -27,6 +28,14 @@ SERVICE_MOVED = "ServiceMoved"
 """The data lies with another service than the spec now names."""
 CLASS_FIXED = "ClassFixed"
 """The claim was made of another class than the spec now names."""
+SERVICE_UNCLEAR = "ServiceUnclear"
+"""Instance and profiles together name more than one of class, claim and secret."""
+SERVICE_TAKEN = "ServiceTaken"
+"""The claim or secret belongs to another application, or goes away with something else."""
+WRONG_SECRET = "WrongSecret"
+"""The secret is the connection of another kind of service."""
+SECRET_TYPE = "servicebinding.io/"
+"""How the type of every connection secret begins."""
 
 
 def first(package: AnyPackage, app: App, seen: "Observed") -> Refusal | None:
@@ -103,19 +112,88 @@ def service_refused(app: App, seen: "Observed") -> Refusal | None:
     ran = bool(app.status.version or seen.workloads or seen.jobs)
     before = {each.role: each.ref for each in app.status.backing} if ran else {}
     for each in seen.backing:
-        if stop := service_moved(each, before) or class_fixed(app, each):
+        stop = (
+            service_unclear(each)
+            or service_moved(each, before)
+            or claim_taken(app, each)
+            or secret_misused(each, seen)
+            or class_fixed(app, each)
+        )
+        if stop:
             return stop
+    return None
+
+
+def service_unclear(backing: Backing) -> Refusal | None:
+    """The API server sees that of one object alone, and not of what profiles give."""
+    wish = backing.need.wish
+    named = {"className": wish.class_name, "claim": wish.claim, "secret": wish.secret}
+    given = [name for name, value in named.items() if value]
+    if len(given) < 2 and not (wish.namespace and not wish.claim):
+        return None
+    given += ["namespace"] if wish.namespace else []
+    return Refusal(
+        SERVICE_UNCLEAR,
+        f"{backing.field} has {' and '.join(given)}, with what profiles give: set one of className, claim (with its "
+        f"namespace, where it is another one) and secret",
+    )
+
+
+def claim_taken(app: App, backing: Backing) -> Refusal | None:
+    """A claim that goes away with another application, or holds its data, is no place for this one's."""
+    claim = backing.claim
+    if claim is None or is_own(backing.need) or backing.is_ours or backing.is_leaving:
+        return None
+    for owner in claim.metadata.owner_references:
+        if owner.controller and owner.api_version.startswith(APPS):
+            return Refusal(
+                SERVICE_TAKEN,
+                f"{backing.field}.claim: {backing.handle} was made for {owner.kind} {owner.name} and goes with it; "
+                f"name a claim that stands alone, or take {backing.field}.claim out to have one made",
+            )
+    for rival in backing.rivals:
+        if seniority(rival) < seniority(app):
+            return Refusal(
+                SERVICE_TAKEN,
+                f"{backing.field}.claim: {rival.ref}, which is older, keeps its data with {backing.handle}, and two "
+                f"would destroy it for each other; name another claim, or take {backing.field}.claim out to have one "
+                "made",
+            )
+    return None
+
+
+def secret_misused(backing: Backing, seen: "Observed") -> Refusal | None:
+    """A connection of another kind, or one that goes as soon as it is named in place of its claim."""
+    secret, wanted = backing.secret, SECRET_TYPE + TYPES[backing.need.claim.KIND.kind]
+    if secret is None or backing.need.wish.secret is None:
+        return None
+    name = secret.metadata.name
+    if secret.type.startswith(SECRET_TYPE) and secret.type != wanted:
+        return Refusal(
+            WRONG_SECRET,
+            f"{backing.field}.secret: the Secret {name} is of the type {secret.type}, not {wanted}; name the "
+            f"connection of a {backing.need.claim.KIND.kind}",
+        )
+    makers = {claim.metadata.uid: claim for claim in seen.claims}
+    for owner in secret.metadata.owner_references:
+        if owner.uid in makers:
+            made = makers[owner.uid].ref
+            return Refusal(
+                SERVICE_TAKEN,
+                f"{backing.field}.secret: the Secret {name} is the connection of {made.kind} {made.name}, which was "
+                f"made for this application and would go if it were not asked for; take {backing.field}.secret out",
+            )
     return None
 
 
 def service_moved(backing: Backing, before: dict[str, str]) -> Refusal | None:
     """Data does not move by itself when another service is named."""
     known = before.get(backing.need.role)
-    if known is None or not backing.need.data or known == app_status.short(backing.ref):
+    if known is None or not backing.need.data or known == backing.handle:
         return None
     return Refusal(
         SERVICE_MOVED,
-        f"{backing.field}: the data lies with {known}, and {app_status.short(backing.ref)} would be empty: data does "
+        f"{backing.field}: the data lies with {known}, and {backing.handle} would be empty: data does "
         f"not move by this edit; set {backing.field} back to what it was",
     )
 
@@ -130,7 +208,7 @@ def class_fixed(app: App, backing: Backing) -> Refusal | None:
         return None
     return Refusal(
         CLASS_FIXED,
-        f"{backing.field}.className: {app_status.short(backing.ref)} was made of the class {known}; set it back to "
+        f"{backing.field}.className: {backing.handle} was made of the class {known}; set it back to "
         f"{known}, or take className out",
     )
 
@@ -138,10 +216,17 @@ def class_fixed(app: App, backing: Backing) -> Refusal | None:
 def name_taken(app: App, seen: "Observed") -> Refusal | None:
     """Nobody's objects are taken over: neither claims nor kept secrets that bear our names."""
     for each in seen.backing:
+        if each.copy is not None and not is_copy(app, each.copy):
+            return Refusal(
+                NAME_TAKEN,
+                f"metadata.name: the Secret {each.copy.metadata.name}, where the connection of {each.handle} would be "
+                f"copied to, exists and was not made for this application; delete it, or name this application "
+                "otherwise",
+            )
         if each.is_foreign and not each.is_leaving:
             return Refusal(
                 NAME_TAKEN,
-                f"{each.field}: {app_status.short(each.ref)} exists and was not made for this application; to use it "
+                f"{each.field}: {each.handle} exists and was not made for this application; to use it "
                 f"set {each.field}.claim to {each.ref.name}, otherwise delete it or name this application otherwise",
             )
     mine = naming.owner_value(app.KIND.kind, app.name)

@@ -48,7 +48,7 @@ def build(package: AnyPackage, app: App, seen: "Observed") -> Object:
 def backing(seen: "Observed") -> list[Object]:
     """The services behind, by role."""
     found = [
-        {"role": each.need.role, "ref": short(each.ref), "ready": each.is_ready, "message": message_of(each)}
+        {"role": each.need.role, "ref": each.handle, "ready": each.is_ready, "message": message_of(each)}
         for each in seen.backing
     ]
     return [without_empty(each) for each in sorted(found, key=lambda each: str(each["role"]))]
@@ -78,11 +78,11 @@ def kept(package: AnyPackage, app: App, seen: "Observed") -> list[str]:
     names = [f"Secret {name}" for name in found]
     names += [f"PersistentVolumeClaim {app.name}-{part}" for part in seen.volumes]
     if seen.backing:
-        names += [short(each.ref) for each in seen.backing if each.need.data and (each.claim or each.secret)]
+        names += [each.handle for each in seen.backing if each.need.data and (each.claim or each.secret)]
     else:
         names += [short(claim.ref) for claim in seen.claims]
     if policy_of(app, seen.effective) == "Delete":
-        names = [short(each.ref) for each in seen.backing if each.need.data and not is_own(each.need)]
+        names = [each.handle for each in seen.backing if each.need.data and not is_own(each.need) and not each.is_ours]
     return sorted(names)
 
 

@@ -8,7 +8,7 @@ One reconciler serves every kind of claim: what differs is in the drivers.
 """
 
 import marshal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import lru_cache
@@ -19,8 +19,9 @@ import msgspec
 from libresh.api.claims import Claim
 from libresh.api.meta import Resource
 from libresh.api.services import ServiceClass
+from libresh.catalog.profile import everything
 from libresh.drivers import drivers, names_for
-from libresh.drivers.connection import TYPES, missing_keys
+from libresh.drivers.connection import SCHEMAS, missing_keys
 from libresh.drivers.model import (
     Ask,
     Driver,
@@ -30,12 +31,15 @@ from libresh.drivers.model import (
     Settings,
     Withdrawal,
     acts_outside,
+    changes_of,
     runs_server,
 )
-from libresh.plan import naming, objects
-from libresh.plan.actions import Action, Delete, Mint, Object, Ref, Release, Theirs
+from libresh.plan import naming
+from libresh.plan.actions import Action, Delete, Object, Ref, Release, Theirs
 from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
 from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
+from libresh.reconcilers import binding
+from libresh.reconcilers.granting import NAMESPACES, NOT_GRANTED, observe_labels
 
 C = TypeVar("C", bound=Claim)
 
@@ -48,9 +52,8 @@ CLASS_NOT_FOUND = "ClassNotFound"
 WRONG_CLASS = "WrongClass"  # the class serves another kind of claim
 DRIVER_UNKNOWN = "DriverUnknown"
 INVALID_PARAMETERS = "InvalidClassParameters"
-CONNECTION_INCOMPLETE = "ConnectionIncomplete"
-SECRET_TAKEN = "SecretTaken"  # the connection secret's name belongs to something else
 CLASS_DELETING = "ClassDeleting"
+CHANGE_REFUSED = "ChangeRefused"  # an edit that the service behind the claim cannot follow
 PROVISIONING = "Provisioning"
 RELEASING = "Releasing"
 
@@ -76,8 +79,8 @@ class Observed:
     ask: Ask | Stalled | None = None
     seen: Seen = field(default_factory=Seen)
     connection: SecretView | None = None
-    owners: tuple[str, ...] = ()
-    """Uids of the controllers of the Secret that bears the connection secret's name."""
+    refused: Stalled | None = None
+    """Why an edit of the claim is not made: what is asked is then as it was before."""
 
 
 class ClaimReconciler(Generic[C]):
@@ -94,6 +97,7 @@ class ClaimReconciler(Generic[C]):
             Watched(ServiceClass.KIND.kind, managed=False),
             Watched("Secret", writes=True),
             Watched("Pod"),
+            NAMESPACES,
         )
         self.watches = tuple(dict.fromkeys((*own, *(each for driver in served for each in driver.watches))))
 
@@ -106,6 +110,12 @@ class ClaimReconciler(Generic[C]):
         if isinstance(ask, Stalled):
             return Observed(self.settings, chosen, ask)
         driver = drivers()[obj.KIND.kind, chosen.driver]
+        refused = refuse_edit(driver, ask)
+        if refused is not None:
+            before = as_before(ask)
+            if before is None:
+                return Observed(self.settings, chosen, refused)
+            ask = before
         seen = await observe_refs(driver.looks_at(ask), reader)
         if acts_outside(driver):
             seen = replace(seen, pods=await observe_errands(obj, self.settings, reader))
@@ -113,8 +123,7 @@ class ClaimReconciler(Generic[C]):
         else:
             seen = replace(seen, pods=await observe_pods(obj, reader))
         connection = await reader.secret(obj.namespace, obj.connection_secret, ours=True)
-        owners = tuple(o.uid for o in connection.metadata.owner_references if o.controller) if connection else ()
-        return Observed(self.settings, chosen, ask, seen, connection, owners)
+        return Observed(self.settings, chosen, ask, seen, connection, refused)
 
     def decide(self, obj: C, seen: Observed) -> Decision:
         """Pure: what should exist for this claim and how it stands."""
@@ -125,18 +134,20 @@ class ClaimReconciler(Generic[C]):
         if not isinstance(seen.ask, Ask):
             return Decision(seen.ask or unknown_driver(obj, seen.chosen), status_of(obj, seen.chosen, None))
         driver = drivers()[obj.KIND.kind, seen.chosen.driver]
-        stop = taken_secret(obj, seen) or driver.refuse(seen.ask)
+        stop = binding.taken(obj, obj.connection_secret, seen.connection) or driver.refuse(seen.ask)
         if stop:
             return Decision(stop, status_of(obj, seen.chosen, None, bound=obj.status.binding is not None))
         provision = driver.plan(seen.ask, seen.seen)
         if obj.status.driver is None:
             # Which class serves the claim is on record before anything of that class is made.
             begins = Waiting(PROVISIONING, "Provisioning begins", recheck=timedelta(0))
-            return Decision(begins, status_of(obj, seen.chosen, provision))
+            return Decision(begins, status_of(obj, seen.chosen, provision, asked=seen.ask.claim.asked))
         actions = (*provision.actions, *connection_actions(obj, provision))
         outcome = conclude(obj, provision, seen)
-        settled = isinstance(outcome, Settled)
-        status = status_of(obj, seen.chosen, provision, bound=isinstance(outcome, Settled) or outcome.ready)
+        settled, bound = isinstance(outcome, Settled), isinstance(outcome, Settled) or outcome.ready
+        status = status_of(obj, seen.chosen, provision, bound=bound, asked=seen.ask.claim.asked)
+        if seen.refused is not None:
+            outcome = refuse(seen.refused, outcome)
         return Decision(outcome, status, actions, prune=settled)
 
 
@@ -153,27 +164,32 @@ async def observe_class(claim: Claim, reader: Reader) -> Chosen | Stalled | Wait
         parameters = claim.status.parameters or {}
         return Chosen(claim.status.class_name, claim.status.driver, parameters, policy == "Retain", served)
     classes = [c for c in await reader.declared(ServiceClass) if c.spec.claim_kind == claim.KIND.kind]
+    labels = await observe_labels(claim.namespace, (cls.spec.allowed_namespaces for cls in classes), reader)
     if claim.wanted_class is None:
-        return choose_default(claim, classes)
+        return choose_default(claim, classes, labels)
     cls = await reader.load(ServiceClass, claim.wanted_class, only=(DECLARED,))
-    return check_class(claim, cls, classes)
+    return check_class(claim, cls, classes, labels)
 
 
-def choose_default(claim: Claim, classes: Sequence[ServiceClass]) -> Chosen | Stalled | Waiting:
-    """The default class of this kind of claim, also one that appears later."""
-    defaults = sorted(c.name for c in classes if c.is_default and not c.deleting)
+def choose_default(
+    claim: Claim, classes: Sequence[ServiceClass], labels: Mapping[str, str]
+) -> Chosen | Stalled | Waiting:
+    """The default class of this kind of claim among those that allow its namespace, also one that appears later."""
+    allowed = [cls for cls in classes if cls.allows(claim.namespace, labels)]
+    defaults = sorted(c.name for c in allowed if c.is_default and not c.deleting)
     if len(defaults) == 1:
-        return check_class(claim, next(c for c in classes if c.name == defaults[0]), classes)
+        return check_class(claim, next(c for c in allowed if c.name == defaults[0]), classes, labels)
     if defaults:
         return Stalled(
             SEVERAL_DEFAULT_CLASSES,
             f"spec.className is not set and several classes are the default: {', '.join(defaults)}; name one of them, "
             f"or take the annotation services.libre.sh/is-default-class from all but one",
         )
+    here = " for this namespace" if len(allowed) < len(classes) else ""
     return Waiting(
         NO_DEFAULT_CLASS,
-        f"spec.className is not set and no class for {claim.KIND.kind} is the default; name one of: "
-        f"{listed(classes)}, or wait for a default class",
+        f"spec.className is not set and no class for {claim.KIND.kind} is the default{here}; name one of: "
+        f"{listed(allowed)}, or wait for a default class",
     )
 
 
@@ -182,9 +198,12 @@ def listed(classes: Sequence[ServiceClass]) -> str:
     return ", ".join(sorted(c.name for c in classes)) or "(there is none)"
 
 
-def check_class(claim: Claim, cls: ServiceClass | None, classes: Sequence[ServiceClass]) -> Chosen | Stalled | Waiting:
-    """Whether a class can take the claim on."""
+def check_class(
+    claim: Claim, cls: ServiceClass | None, classes: Sequence[ServiceClass], labels: Mapping[str, str]
+) -> Chosen | Stalled | Waiting:
+    """Whether a class can take the claim on. `labels` are those of the claim's namespace."""
     kind = claim.KIND.kind
+    classes = [each for each in classes if each.allows(claim.namespace, labels)]
     if cls is None:
         return Waiting(
             CLASS_NOT_FOUND,
@@ -196,6 +215,12 @@ def check_class(claim: Claim, cls: ServiceClass | None, classes: Sequence[Servic
             WRONG_CLASS,
             f"spec.className: ServiceClass {cls.name} serves {cls.spec.claim_kind}, not {kind}; classes for {kind}: "
             f"{listed(classes)}",
+        )
+    if not cls.allows(claim.namespace, labels):
+        return Stalled(
+            NOT_GRANTED,
+            f"spec.className: ServiceClass {cls.name} does not allow the namespace {claim.namespace}; name one of: "
+            f"{listed(classes)}, or ask whoever runs the cluster to add it to the class's spec.allowedNamespaces",
         )
     if cls.deleting:
         return Stalled(CLASS_DELETING, f"spec.className: ServiceClass {cls.name} is being deleted; name another one")
@@ -212,6 +237,43 @@ def build_ask(claim: Claim, chosen: Chosen, settings: Settings) -> Ask | Stalled
     if isinstance(parameters, Stalled):
         return parameters
     return Ask(claim, chosen.name, parameters, chosen.keep, settings, chosen.served)
+
+
+def refuse_edit(driver: Driver, ask: Ask) -> Stalled | None:
+    """Why an edit of a claim that is served cannot be made, by the table of its kind and driver, or by the driver."""
+    old = ask.claim.status.asked
+    if old is None or ask.claim.status.driver is None:
+        return None
+    new = everything(ask.claim.asked)
+    if old == new:
+        return None
+    for change in changes_of(driver, type(ask.claim)):
+        holds = not change.given or old.get(change.given)
+        if holds and change.forbids(old.get(change.field), new.get(change.field)):
+            return Stalled(CHANGE_REFUSED, f"spec.parameters.{change.message}. It runs as before: set it back")
+    stop = driver.refuse(ask)
+    before = as_before(ask) if stop is not None else None
+    return stop if before is not None and driver.refuse(before) is None else None
+
+
+def as_before(ask: Ask) -> Ask | None:
+    """The same with the parameters on record: an edit that is refused changes nothing of what runs.
+
+    None where the record does not fit the kind, as when a later libre.sh wrote it: then nothing is touched at all.
+    """
+    try:
+        before = msgspec.convert(ask.claim.status.asked, type(ask.claim.asked))
+    except msgspec.ValidationError:
+        return None
+    spec = msgspec.structs.replace(ask.claim.spec, parameters=before)
+    return replace(ask, claim=msgspec.structs.replace(ask.claim, spec=spec))
+
+
+def refuse(refused: Stalled, outcome: Outcome) -> Stalled:
+    """What is told of a refused edit: it is as ready as what runs."""
+    if isinstance(outcome, Settled):
+        return replace(refused, ready=True)
+    return replace(refused, message=f"{refused.message}. Besides: {outcome.message}", ready=outcome.ready)
 
 
 def read_parameters(driver: Driver, class_name: str, parameters: dict[str, Any]) -> Any | Stalled:
@@ -275,27 +337,11 @@ async def observe_errands(owner: Resource, settings: Settings, reader: Reader) -
     return await reader.select("Pod", settings.system_namespace, {naming.OWNER_UID_LABEL: owner.metadata.uid})
 
 
-def taken_secret(claim: Claim, seen: Observed) -> Stalled | None:
-    """Whether the connection secret's name belongs to something else: nobody's Secret is overwritten."""
-    if seen.connection is None or seen.owners == (claim.metadata.uid,):
-        return None
-    if seen.connection.metadata.labels.get(naming.MANAGED_LABEL) == naming.MANAGED_BY and not seen.owners:
-        return None
-    return Stalled(
-        SECRET_TAKEN,
-        f"spec.writeConnectionSecretToRef.name: the Secret {claim.connection_secret} exists and is not this claim's; "
-        f"choose another name or delete that Secret",
-    )
-
-
 def connection_actions(claim: Claim, provision: Provision) -> tuple[Action, ...]:
     """Writes the connection secret once the driver can say what is in it."""
     if provision.connection is None:
         return ()
-    kind = claim.KIND.kind
-    labels = naming.labels_for(name=TYPES[kind], instance=claim.name, component="connection")
-    metadata = objects.build_metadata(claim.connection_secret, claim.namespace, labels, owner=claim)
-    return (Mint(metadata, provision.connection, type=f"servicebinding.io/{TYPES[kind]}"),)
+    return (binding.build_connection(claim, claim.connection_secret, SCHEMAS[claim.KIND.kind], provision.connection),)
 
 
 def conclude(claim: Claim, provision: Provision, seen: Observed) -> Outcome:
@@ -304,15 +350,14 @@ def conclude(claim: Claim, provision: Provision, seen: Observed) -> Outcome:
         return provision.outcome
     keys = seen.connection.keys if seen.connection else frozenset()
     if missing := missing_keys(claim.KIND.kind, keys):
-        return Waiting(
-            CONNECTION_INCOMPLETE,
-            f"The connection secret {claim.connection_secret} has no {', '.join(missing)} yet",
-        )
+        return binding.incomplete(claim.connection_secret, missing)
     return provision.outcome
 
 
-def status_of(claim: Claim, chosen: Chosen | None, provision: Provision | None, *, bound: bool = False) -> Object:
-    """The claim's own status fields."""
+def status_of(
+    claim: Claim, chosen: Chosen | None, provision: Provision | None, *, bound: bool = False, asked: Any = None
+) -> Object:
+    """The claim's own status fields. `asked`: its parameters as the driver was asked for them."""
     if chosen is None:
         return {}
     driver = drivers().get((claim.KIND.kind, chosen.driver))
@@ -326,6 +371,7 @@ def status_of(claim: Claim, chosen: Chosen | None, provision: Provision | None, 
         "deletionPolicy": "Retain" if chosen.keep else "Delete",
         "instance": {"driver": chosen.driver, "ref": provision.instance},
         "capabilities": sorted(driver.capabilities(parameters)),
+        **({"asked": everything(asked)} if asked is not None else {}),
     }
     if bound:
         status["binding"] = {"name": claim.connection_secret}

@@ -23,7 +23,7 @@ from libresh.drivers.composition.render import Awaited
 from libresh.drivers.composition.shape import Unfit
 from libresh.drivers.connection import REQUIRED
 from libresh.drivers.handed import COMPOSING, CREDENTIALS_MISSING, NOT_READY
-from libresh.drivers.model import Ask, Provision, Seen
+from libresh.drivers.model import Ask, Provision, Seen, told_otherwise
 from libresh.plan import naming
 from libresh.plan.actions import Action, Apply, Object, Ref, Theirs, Value
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
@@ -74,6 +74,7 @@ class ByComposition:
     def __init__(self, claim_kind: str) -> None:
         self.claim_kind = claim_kind
         self.parameters = parameters_for(claim_kind)
+        self.changes = told_otherwise(claim_kind, "the class's composition says what follows")
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
         """Nothing is known of what other operators can do."""

@@ -140,7 +140,7 @@ def connection_of(names: Children) -> dict[str, Value]:
 def plan_access(ask: Ask) -> tuple[Action, ...]:
     """How the server is found, who may reach it, and its volume."""
     names = names_of(ask)
-    inside = [{"from": [{"podSelector": {}}], "ports": [{"port": PORT, "protocol": "TCP"}]}]
+    inside = [{"from": names.admitted, "ports": [{"port": PORT, "protocol": "TCP"}]}]
     size = bucket_of(ask).spec.parameters.storage
     return (
         Apply(objects.build_service(names.owned(), {"s3": PORT}, selector=names.selector)),

@@ -174,7 +174,7 @@ def plan_access(names: Names) -> tuple[Action, ...]:
         },
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "patch", "update", "watch"]},
     )
-    inside: list[dict[str, Any]] = [{"from": [{"podSelector": {}}], "ports": [{"port": PORT, "protocol": "TCP"}]}]
+    inside: list[dict[str, Any]] = [{"from": names.admitted, "ports": [{"port": PORT, "protocol": "TCP"}]}]
     members: list[dict[str, Any]] = [{"from": [{"podSelector": {"matchLabels": names.selector}}]}]
     metadata = names.owned()
     return (

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from libresh.api.cache import Redis
+from libresh.api.changes import Change
 from libresh.api.quantity import parse
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
@@ -58,6 +59,21 @@ class EmbeddedRedis:
         Watched("PersistentVolumeClaim", writes=True),
         Watched("NetworkPolicy", writes=True),
         Watched("Secret", writes=True),
+    )
+
+    changes = (
+        Change(
+            "memory",
+            "grows",
+            "with persistence the volume would have to shrink with it. Keep the memory it has, or make a new claim",
+            given="persistence",
+        ),
+        Change(
+            "persistence",
+            "refused",
+            "the server would begin empty on the other kind of storage, and what it has would be left behind. Make a "
+            "new claim as it should be",
+        ),
     )
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
@@ -146,7 +162,7 @@ def render_config(ask: Ask) -> str:
 def plan_access(ask: Ask) -> tuple[Action, ...]:
     """How the server is found, who may reach it, its configuration and its volume."""
     names = names_of(ask)
-    inside = [{"from": [{"podSelector": {}}], "ports": [{"port": PORT, "protocol": "TCP"}]}]
+    inside = [{"from": names.admitted, "ports": [{"port": PORT, "protocol": "TCP"}]}]
     actions: tuple[Action, ...] = (
         Apply(objects.build_service(names.owned(), {"redis": PORT}, selector=names.selector)),
         Apply(objects.build_network_policy(names.owned(), selector=names.selector, ingress=inside, egress=())),

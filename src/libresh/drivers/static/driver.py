@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from libresh.drivers.connection import REQUIRED, TYPES, missing_keys
-from libresh.drivers.model import Ask, Provision, Seen
+from libresh.drivers.model import Ask, Provision, Seen, told_otherwise
 from libresh.plan.actions import From, Literal, Ref, SecretKey, Theirs, Value
 from libresh.plan.decision import Settled, Stalled, Waiting
 from libresh.ports import Watched
@@ -42,6 +42,7 @@ class Static:
 
     def __init__(self, claim_kind: str) -> None:
         self.claim_kind = claim_kind
+        self.changes = told_otherwise(claim_kind, "nothing follows: what the class's Secret names is as it is")
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
         """Nothing is known of what stands behind the Secret."""
