@@ -25,6 +25,7 @@ STORIES = (
     "operators",
     "readme",
     "nodes",
+    "failover",
 )
 """The order the files are run in: those that break things come after those that need them whole."""
 
@@ -78,6 +79,12 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     with clusters.made() as found:
         request.config.stash[HOPELESS] = False
         yield found
+
+
+@pytest.fixture(scope="session")
+def three_nodes(world: World) -> None:
+    """The cluster grows to three nodes."""
+    world.libresh("up", "--name", world.cluster.name, "--no-example", "--nodes", "3", seconds=900)
 
 
 @pytest.fixture

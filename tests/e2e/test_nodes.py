@@ -19,12 +19,6 @@ CACHES = tuple(f"cache-{number}" for number in range(1, COUNT + 1))
 
 
 @pytest.fixture(scope="module")
-def three_nodes(world: World) -> None:
-    """The cluster grows to three nodes."""
-    world.libresh("up", "--name", world.cluster.name, "--no-example", "--nodes", str(COUNT), seconds=900)
-
-
-@pytest.fixture(scope="module")
 def caches(three_nodes: None, world: World) -> dict[str, Object]:
     """The pod of each cache. While one was made only its node took new pods: the first is on node-1, and so on."""
     return asyncio.run(make_caches(world))

@@ -22,8 +22,24 @@ LONGEST_NAME = "n" * 46
 CLAIM_PARAMETERS: dict[str, dict[str, Any]] = {"OIDCClient": {"redirectUris": ["https://app.example.org/callback"]}}
 
 
+VARIANTS: dict[tuple[str, str], list[dict[str, Any]]] = {("PostgreSQL", "embedded"): [{"members": 3}]}
+"""Parameters that make a driver do something else than without them: the laws hold for these, too."""
+
+
+class Variant:
+    """A driver whose sample class has other parameters."""
+
+    def __init__(self, driver: Driver, parameters: dict[str, Any]) -> None:
+        self.driver, self.of_class = driver, parameters
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.driver, name)
+
+
 def class_parameters(driver: Driver) -> dict[str, Any]:
     """The parameters of a class, where a driver needs some."""
+    if isinstance(driver, Variant):
+        return driver.of_class
     if driver.name == "static":
         return {"secretRef": {"name": "given", "namespace": "libresh-system"}}
     if driver.name == "external":
@@ -49,12 +65,15 @@ def class_parameters(driver: Driver) -> dict[str, Any]:
 
 
 def all_drivers() -> Iterator[Driver]:
-    """Every driver that can be found."""
-    yield from (driver for _, driver in sorted(drivers().items()))
+    """Every driver that can be found, some with several sets of parameters."""
+    for key, driver in sorted(drivers().items()):
+        yield driver
+        yield from (Variant(driver, parameters) for parameters in VARIANTS.get(key, ()))
 
 
 def driver_id(driver: Driver) -> str:
-    return f"{driver.claim_kind}-{driver.name}"
+    words = [f"{key}={value}" for key, value in driver.of_class.items()] if isinstance(driver, Variant) else []
+    return "-".join([driver.claim_kind, driver.name, *words])
 
 
 def sample_claim(driver: Driver, name: str = "sample") -> Claim:

@@ -172,6 +172,8 @@ class Pod:
     """A ServiceAccount of its own without a token, for pods that have no access to the API."""
     grace: int = 30
     restart: str = "Always"
+    apart_from: Mapping[str, str] = field(default_factory=dict)
+    """Labels of pods this one never shares a node with: it rather waits for a node than pretends to be spread."""
 
     def build(self) -> Object:
         mounts = {m.name: dict(m.source) for c in (*self.init, *self.containers) for m in c.mounts}
@@ -194,6 +196,9 @@ class Pod:
             spec["initContainers"] = [container.build() for container in self.init]
         if account := self.service_account or self.identity:
             spec["serviceAccountName"] = account
+        if self.apart_from:
+            term = {"labelSelector": {"matchLabels": dict(self.apart_from)}, "topologyKey": "kubernetes.io/hostname"}
+            spec["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
         if mounts:
             spec["volumes"] = [{"name": name, **source} for name, source in mounts.items()]
         return spec
@@ -318,6 +323,12 @@ def build_service(
     if headless:
         spec |= {"clusterIP": "None", "publishNotReadyAddresses": True}
     return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+def build_disruption_budget(metadata: Object, *, selector: Mapping[str, str], max_unavailable: int) -> Object:
+    """A PodDisruptionBudget: how many of these pods a drain may take away at a time."""
+    spec = {"maxUnavailable": max_unavailable, "selector": {"matchLabels": dict(selector)}}
+    return {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": spec}
 
 
 def build_volume_claim(metadata: Object, size: str, storage_class: str | None = None) -> Object:

@@ -1,11 +1,17 @@
-"""PostgreSQL by Patroni, one member of its own for each claim, on a volume in the claim's namespace.
+"""PostgreSQL by Patroni, one member or three of its own for each claim, on volumes in the claim's namespace.
 
 Patroni keeps its state in ConfigMaps of its own (`<name>-pg-config`, `<name>-pg-leader`), so its ServiceAccount may
 write just these. The application's role, database and extensions are made by the image's callback wherever the member
 is primary.
+
+Each of three members has a StatefulSet and a volume of its own: they are not alike (one is the primary), and what
+changes in them goes from one to the next in an order that a StatefulSet does not know (`members.py`). The first
+member's volume is the one a single member has, so that three can take on what one has left.
 """
 
+from pathlib import Path
 from typing import Annotated, Any
+from typing import Literal as OneOf
 
 import msgspec
 
@@ -14,6 +20,7 @@ from libresh.api.database import PostgreSQL
 from libresh.api.quantity import parse
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
+from libresh.drivers.embedded_postgresql.members import Member, content_of_member, due_members, outcome_of_members
 from libresh.drivers.model import Ask, Provision, Seen
 from libresh.drivers.outcomes import outcome_of_workload, refuse_volume
 from libresh.plan import naming, objects
@@ -30,16 +37,22 @@ from libresh.plan.actions import (
     Template,
     Value,
 )
-from libresh.plan.decision import Stalled
+from libresh.plan.decision import Outcome, Stalled
 from libresh.ports import Watched
 
 PORT, REST_PORT = 5432, 8008
 ROLE = "app"
 DATA = "/var/lib/postgresql/data"
 SOCKETS = "/var/run/postgresql"
-SCOPE_LABEL, ROLE_LABEL = "libre.sh/scope", "libre.sh/role"
+SCOPE_LABEL, ROLE_LABEL, MEMBER_LABEL = "libre.sh/scope", "libre.sh/role", "libre.sh/member"
 PATRONI_NOTES = ("config", "leader", "failover", "sync")
 PASSWORDS = ("password", "superuser-password", "replication-password")
+MOST_MEMBERS = 3
+LEFT_BY_THREE = "LeftByThreeMembers"  # the class has one member, the volumes of three are there
+ROLES_CALLBACK = "/usr/local/bin/libresh-postgresql-roles"
+MEMBER_TOOL = "libresh_member.py"
+MEMBER_CODE = (Path(__file__).parent / "tools" / MEMBER_TOOL).read_text(encoding="utf-8")
+MEMBER_COMMAND = ("/opt/patroni/bin/python", f"/etc/patroni/{MEMBER_TOOL}")
 
 
 class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -51,6 +64,17 @@ class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     max_connections: Annotated[
         int, msgspec.Meta(ge=10, le=1000, description="How many connections a member takes.")
     ] = 100
+    members: Annotated[
+        OneOf[1, 3],
+        msgspec.Meta(description="One, or three on three nodes: then another takes over when the primary fails."),
+    ] = 1
+    synchronous: Annotated[
+        bool,
+        msgspec.Meta(
+            description="With three members: whether a write is acknowledged only once a second member has it, so that "
+            "none is lost when the primary is. Every write then waits for the network and a second disk."
+        ),
+    ] = True
 
 
 class Names(Children):
@@ -60,11 +84,16 @@ class Names(Children):
     def labels(self) -> dict[str, str]:
         return super().labels | {SCOPE_LABEL: self.name}
 
-    @property
-    def kept_refs(self) -> tuple[Ref, ...]:
-        """What holds data: the volume, the passwords, and Patroni's own notes on them."""
+    def volumes(self, members: int) -> tuple[Ref, ...]:
+        return tuple(self.ref("PersistentVolumeClaim", volume_of(number)) for number in range(members))
+
+    def workloads(self, members: int) -> tuple[Ref, ...]:
+        return tuple(self.ref("StatefulSet", part_of(number)) for number in range(members))
+
+    def kept_refs(self, members: int) -> tuple[Ref, ...]:
+        """What holds data: the volumes, the passwords, and Patroni's own notes on them."""
         return (
-            self.ref("PersistentVolumeClaim", "data"),
+            *self.volumes(members),
             self.ref("Secret", "credentials"),
             *(self.ref("ConfigMap", part) for part in PATRONI_NOTES),
         )
@@ -76,7 +105,7 @@ class Names(Children):
 
 
 class EmbeddedPostgreSQL:
-    """Serves PostgreSQL claims with one Patroni member each."""
+    """Serves PostgreSQL claims with one Patroni member each, or three."""
 
     name = "embedded"
     claim_kind = "PostgreSQL"
@@ -90,13 +119,14 @@ class EmbeddedPostgreSQL:
         Watched("RoleBinding", writes=True),
         Watched("PersistentVolumeClaim", writes=True),
         Watched("NetworkPolicy", writes=True),
+        Watched("PodDisruptionBudget", writes=True),
         Watched("Secret", writes=True),
         Watched("Pod", verbs=("patch", "update")),
     )
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
-        """One member on one volume: it grows where the StorageClass lets it, and has its room for itself."""
-        return ("expand", "quota")
+        """It grows where the StorageClass lets it, and has its room for itself. Only three members survive a node."""
+        return ("expand", "ha", "quota") if parameters.members > 1 else ("expand", "quota")
 
     def refuse(self, ask: Ask) -> Stalled | None:
         """A PostgreSQL needs some room even when empty."""
@@ -104,28 +134,81 @@ class EmbeddedPostgreSQL:
         return refuse_volume("spec.parameters.storage", storage, least="256Mi")
 
     def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
-        names = names_of(ask)
-        return (names.ref("StatefulSet"), *(ref for ref in names.kept_refs if ref.kind != "ConfigMap"))
+        names, members = names_of(ask), ask.parameters.members
+        left = names.volumes(MOST_MEMBERS)[members:]
+        kept = (ref for ref in names.kept_refs(members) if ref.kind != "ConfigMap")
+        return (*names.workloads(members), *kept, *left)
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
-        names = names_of(ask)
+        names, members = names_of(ask), ask.parameters.members
         credentials = seen.secret(names.ref("Secret", "credentials"))
         actions: tuple[Action, ...] = (
             plan_credentials(names),
             *plan_access(names),
             *plan_storage(ask, names),
         )
-        if credentials is not None:
-            actions += (Apply(build_members(ask, names, credentials.digest)),)
-        volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
-        outcome = outcome_of_workload("PostgreSQL", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume)
+        said = "one member" if members == 1 else "three members"
+        instance = f"{names.ref('StatefulSet')} (Patroni, {said})"
+        if left := left_by_three(names, seen, members):
+            # Nothing is this claim's then: what lies there is not touched when it is deleted.
+            return Provision(refuse_left(left), instance=instance)
+        plan_members = plan_single if members == 1 else plan_three
+        outcome, workloads = plan_members(ask, names, seen, credentials.digest if credentials else None)
         return Provision(
             outcome=outcome,
-            actions=actions,
+            actions=actions + workloads,
             connection=connection_of(names),
-            instance=f"{names.ref('StatefulSet')} (Patroni, one member)",
-            kept=names.kept_refs,
+            instance=instance,
+            kept=names.kept_refs(members),
         )
+
+
+def part_of(number: int) -> str:
+    """What a member's StatefulSet is called after the claim's name: the first is called as a single one is."""
+    return str(number) if number else ""
+
+
+def volume_of(number: int) -> str:
+    return f"data-{number}" if number else "data"
+
+
+def plan_single(ask: Ask, names: Names, seen: Seen, credentials: str | None) -> tuple[Outcome, tuple[Action, ...]]:
+    """The only member."""
+    volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
+    outcome = outcome_of_workload("PostgreSQL", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume)
+    return outcome, (Apply(build_member(ask, names, credentials)),) if credentials is not None else ()
+
+
+def left_by_three(names: Names, seen: Seen, members: int) -> list[Ref]:
+    """Volumes of members that an earlier claim of the same name had and this one has not."""
+    return [ref for ref in names.volumes(MOST_MEMBERS)[members:] if seen.get(ref)]
+
+
+def refuse_left(left: list[Ref]) -> Stalled:
+    """What three have left is not one member's to take on: the first may have been behind."""
+    return Stalled(
+        LEFT_BY_THREE,
+        f"spec.className: this class has one member, but an earlier claim of this name had three, and "
+        f"{', '.join(map(str, left))} are still there. Which of the volumes is the newest only three members can tell: "
+        f"make the claim anew with a class that has parameters.members: 3, or delete these volumes if the data may go",
+    )
+
+
+def plan_three(ask: Ask, names: Names, seen: Seen, credentials: str | None) -> tuple[Outcome, tuple[Action, ...]]:
+    """Three members that know of each other: what may be written of them now, and how they stand together."""
+    wanted = [build_one_of_three(ask, names, credentials or "", number) for number in range(MOST_MEMBERS)]
+    members = [
+        Member(obj, seen.get(ref), tuple(pods_of(number, seen)))
+        for number, (obj, ref) in enumerate(zip(wanted, names.workloads(MOST_MEMBERS), strict=True))
+    ]
+    outcome = outcome_of_members(members, [seen.get(ref) for ref in names.volumes(MOST_MEMBERS)])
+    budget = objects.build_disruption_budget(names.owned(), selector=names.selector, max_unavailable=1)
+    due = due_members(members) if credentials is not None else []
+    return outcome, (Apply(budget), *(Apply(member.wanted) for member in due))
+
+
+def pods_of(number: int, seen: Seen) -> list[Object]:
+    return [pod for pod in seen.pods if pod["metadata"].get("labels", {}).get(MEMBER_LABEL) == str(number)]
 
 
 def names_of(ask: Ask) -> Names:
@@ -190,17 +273,69 @@ def plan_access(names: Names) -> tuple[Action, ...]:
 
 
 def plan_storage(ask: Ask, names: Names) -> tuple[Action, ...]:
-    """The volume and Patroni's configuration."""
-    size = names.database.spec.parameters.storage
-    metadata = names.owned("patroni")
+    """The volumes and Patroni's configuration."""
+    size, storage_class = names.database.spec.parameters.storage, ask.parameters.storage_class
     return (
-        Apply(objects.build_volume_claim(names.kept("data"), size, ask.parameters.storage_class)),
-        Apply(objects.build_config_map(metadata, {"patroni.yaml": render_patroni(ask, names)})),
+        *(
+            Apply(objects.build_volume_claim(names.kept(volume_of(number)), size, storage_class))
+            for number in range(ask.parameters.members)
+        ),
+        Apply(objects.build_config_map(names.owned("patroni"), files_of(ask, names))),
     )
+
+
+def files_of(ask: Ask, names: Names) -> dict[str, str]:
+    """What the members find in /etc/patroni."""
+    files = {"patroni.yaml": render_patroni(ask, names)}
+    if ask.parameters.members > 1:
+        files |= {MEMBER_TOOL: MEMBER_CODE, "dynamic.json": render(dynamic_settings(ask.parameters))}
+    return files
+
+
+def render(value: Any) -> str:
+    """JSON for people to read, the same each time."""
+    return msgspec.json.format(msgspec.json.encode(value, order="sorted")).decode() + "\n"
+
+
+def dynamic_settings(parameters: Parameters) -> dict[str, Any]:
+    """The settings that Patroni keeps for all members of a cluster at once (Patroni 4.1: Dynamic Configuration).
+
+    A lock that nobody renews is free after `ttl`; that must be no less than `loop_wait` and twice `retry_timeout`. With
+    `quorum` any one of the replicas may confirm a write, so that one replica that goes does not hold writes up; nobody
+    becomes primary who cannot be sure to have all that was confirmed. While both replicas are away writes go on without
+    them, and nobody takes over then (Replication modes: Quorum commit mode). `primary_start_timeout` 0: after a crash
+    another takes over at once, which loses nothing only where replicas have it all.
+    """
+    if parameters.members == 1:
+        return {
+            "ttl": 30,
+            "loop_wait": 10,
+            "retry_timeout": 10,
+            "maximum_lag_on_failover": 1048576,
+            # While the API server is away, the primary goes on as long as all members it knows agree.
+            "failsafe_mode": True,
+            "postgresql": {"use_pg_rewind": True},
+        }
+    return {
+        "ttl": 20,
+        "loop_wait": 5,
+        "retry_timeout": 5,
+        "maximum_lag_on_failover": 1048576,
+        "failsafe_mode": True,
+        "synchronous_mode": "quorum" if parameters.synchronous else False,
+        "synchronous_mode_strict": False,
+        "synchronous_node_count": 1,
+        "primary_start_timeout": 0 if parameters.synchronous else 300,
+        "postgresql": {
+            "use_pg_rewind": True,
+            "parameters": {"max_connections": parameters.max_connections, "wal_sender_timeout": "20s"},
+        },
+    }
 
 
 def render_patroni(ask: Ask, names: Names) -> str:
     """Patroni's configuration, as JSON, which is YAML. Secrets and addresses reach it by environment."""
+    callback = " ".join(MEMBER_COMMAND) if ask.parameters.members > 1 else ROLES_CALLBACK
     shared = max(parse(ask.parameters.memory) // 4, 32 << 20) >> 20
     config = {
         "scope": names.name,
@@ -216,15 +351,7 @@ def render_patroni(ask: Ask, names: Names) -> str:
             "use_endpoints": False,
         },
         "bootstrap": {
-            "dcs": {
-                "ttl": 30,
-                "loop_wait": 10,
-                "retry_timeout": 10,
-                "maximum_lag_on_failover": 1048576,
-                # While the API server is away, the primary goes on as long as all members it knows agree.
-                "failsafe_mode": True,
-                "postgresql": {"use_pg_rewind": True},
-            },
+            "dcs": dynamic_settings(ask.parameters),
             "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"],
         },
         "postgresql": {
@@ -249,20 +376,51 @@ def render_patroni(ask: Ask, names: Names) -> str:
                 "superuser": {"username": "postgres"},
                 "replication": {"username": "replicator"},
             },
-            "callbacks": {
-                "on_start": "/usr/local/bin/libresh-postgresql-roles",
-                "on_role_change": "/usr/local/bin/libresh-postgresql-roles",
-            },
+            "callbacks": {"on_start": callback, "on_role_change": callback},
+            **(OF_THREE if ask.parameters.members > 1 else {}),
         },
         "watchdog": {"mode": "off"},
     }
-    return msgspec.json.format(msgspec.json.encode(config, order="sorted")).decode() + "\n"
+    return render(config)
 
 
-def build_members(ask: Ask, names: Names, credentials_digest: str) -> Object:
-    """The member: Patroni with PostgreSQL below it."""
-    claim = names.database
-    config = render_patroni(ask, names)
+OF_THREE = {
+    "basebackup": [{"checkpoint": "fast"}],
+    # What an old primary has that the new one has not was never acknowledged, or asynchronous replication gave it up.
+    "remove_data_directory_on_rewind_failure": True,
+}
+"""How a member becomes a copy of the primary: at once, and anew where its own data cannot be wound back."""
+
+
+def build_member(ask: Ask, names: Names, credentials: str) -> Object:
+    """The only member: Patroni with PostgreSQL below it."""
+    content = naming.digest_of(render_patroni(ask, names), credentials)
+    return objects.build_stateful_set(
+        names.owned(),
+        build_pod(ask, names, 0),
+        selector=names.selector,
+        service=names.named("members"),
+        content=content,
+    )
+
+
+def build_one_of_three(ask: Ask, names: Names, credentials: str, number: int) -> Object:
+    """One of three members. Its content says all that it runs with, so that it is known which members have it."""
+    pod = build_pod(ask, names, number)
+    metadata, own = names.owned(part_of(number)), {MEMBER_LABEL: str(number)}
+    configuration = naming.digest_of(pod.build(), files_of(ask, names))
+    return objects.build_stateful_set(
+        metadata | {"labels": metadata["labels"] | own},
+        pod,
+        selector=names.selector | own,
+        service=names.named("members"),
+        content=content_of_member(configuration, naming.digest_of(credentials)),
+    )
+
+
+def build_pod(ask: Ask, names: Names, number: int) -> objects.Pod:
+    """A member: Patroni with PostgreSQL below it."""
+    claim, three = names.database, ask.parameters.members > 1
     extensions = ",".join(sorted(claim.spec.parameters.extensions))
     field = {
         "PATRONI_NAME": "metadata.name",
@@ -271,6 +429,7 @@ def build_members(ask: Ask, names: Names, credentials_digest: str) -> Object:
     container = objects.Container(
         name="postgresql",
         image=ask.settings.image("postgresql", claim.spec.parameters.version),
+        command=(*MEMBER_COMMAND, "start") if three else (),
         env={
             **{name: {"fieldRef": {"fieldPath": path}} for name, path in field.items()},
             "PATRONI_POSTGRESQL_CONNECT_ADDRESS": f"$(PATRONI_KUBERNETES_POD_IP):{PORT}",
@@ -283,13 +442,13 @@ def build_members(ask: Ask, names: Names, credentials_digest: str) -> Object:
         },
         ports={"postgresql": PORT, "patroni": REST_PORT},
         mounts=(
-            objects.from_claim("data", DATA, names.named("data")),
+            objects.from_claim("data", DATA, names.named(volume_of(number))),
             objects.from_config("config", "/etc/patroni", names.named("patroni")),
             objects.from_secret(
                 "credentials",
                 "/etc/libresh/credentials",
                 names.named("credentials"),
-                ("username", "password", "database"),
+                ("username", "database", *PASSWORDS) if three else ("username", "password", "database"),
             ),
             objects.empty_dir("run", SOCKETS),
             objects.empty_dir("tmp", "/tmp"),
@@ -297,15 +456,19 @@ def build_members(ask: Ask, names: Names, credentials_digest: str) -> Object:
         ),
         resources=objects.Resources(cpu="50m", memory="96Mi", memory_limit=ask.parameters.memory),
         # The role and the database are made by a callback after the server is up: started means a client can use them.
-        # Recovery after a crash may take long. From then on Patroni is asked, which costs no process each time.
-        startup=objects.Probe(argv=READY, period=2, timeout=5, failures=1800),
-        readiness=objects.Probe(port=REST_PORT, path="/readiness", period=5),
+        # Recovery after a crash may take long, a copy of a large primary longer. From then on Patroni is asked, which
+        # costs no process each time: of a replica it says whether it follows closely.
+        startup=objects.Probe(argv=READY, period=2, timeout=5, failures=43200 if three else 1800),
+        readiness=objects.Probe(port=REST_PORT, path="/readiness?lag=16MB" if three else "/readiness", period=5),
         liveness=objects.Probe(port=REST_PORT, path="/liveness", period=10, timeout=5, failures=6),
+        # A primary hands over once it has written all it holds in memory: most of it now, while it still answers.
+        pre_stop=CHECKPOINT if three else (),
     )
-    pod = objects.Pod(containers=(container,), service_account=names.name, grace=60)
-    content = naming.digest_of(config, credentials_digest)
-    return objects.build_stateful_set(
-        names.owned(), pod, selector=names.selector, service=names.named("members"), content=content
+    return objects.Pod(
+        containers=(container,),
+        service_account=names.name,
+        grace=120 if three else 60,
+        apart_from=names.selector if three else {},
     )
 
 
@@ -316,6 +479,14 @@ READY = (
     f"--dbname=host={SOCKETS} user={ROLE} dbname={ROLE} connect_timeout=3",
     "--command=SELECT 1",
     "--output=/dev/null",
+)
+
+CHECKPOINT = (
+    "psql",
+    "--no-psqlrc",
+    "--quiet",
+    f"--dbname=host={SOCKETS} user=postgres dbname=postgres connect_timeout=3",
+    "--command=CHECKPOINT",
 )
 
 DRIVERS = (EmbeddedPostgreSQL(),)
