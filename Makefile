@@ -12,10 +12,10 @@ UP_ARGS := $(if $(NODES),--nodes $(NODES)) $(if $(SUFFIX),--suffix $(SUFFIX)) $(
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up down purge status check test test-api test-e2e bench format generate verify lock venv clean
+.PHONY: help up down purge status check test test-api test-e2e conformance bench format generate verify lock venv clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## From a bare machine to a Matrix that answers (root; again: takes seconds)
 	@tools/venv run
@@ -47,6 +47,11 @@ test-api: venv ## Only the tests that need a real API server
 
 test-e2e: venv ## Only the tests that need the local cluster (root)
 	@$(PYTEST) -m e2e $(ARGS)
+
+conformance: venv ## Every driver through the same cases on the cluster of the kubeconfig (docs/conformance); DRIVER=static
+	@for kind in PostgreSQL Redis Bucket SMTPAccount OIDCClient; do \
+		$(LIBRESH) conformance driver $(or $(DRIVER),embedded) --kind $$kind --report docs/conformance $(ARGS) || exit 1; \
+	done
 
 bench: venv ## Measure: the operator against its baselines, and how long things take (docs/performance.md)
 	@$(VENV)/bin/python -m bench $(ARGS)

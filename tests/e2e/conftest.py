@@ -20,6 +20,7 @@ STORIES = (
     "healing",
     "refusals",
     "memory",
+    "conformance",
     "survival",
     "deletion",
     "operators",

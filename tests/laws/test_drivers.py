@@ -7,6 +7,7 @@ import pytest
 
 from laws import samples
 from libresh.api.grants import AllowedNamespaces
+from libresh.drivers import is_outside
 from libresh.drivers.connection import OPTIONAL, REQUIRED, missing_keys
 from libresh.drivers.model import Driver, ServerDriver, runs_server
 from libresh.kube.kinds import Kinds
@@ -20,6 +21,11 @@ every_driver = pytest.mark.parametrize("driver", list(samples.all_drivers()), id
 
 def test_there_are_drivers_for_every_kind_of_claim() -> None:
     assert {driver.claim_kind for driver in samples.all_drivers()} == set(REQUIRED)
+
+
+@every_driver
+def test_no_name_says_that_it_is_outside_of_libresh(driver: Driver) -> None:
+    assert not is_outside(driver.name)
 
 
 @every_driver

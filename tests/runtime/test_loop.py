@@ -5,14 +5,15 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
-from toys import Toy, ToyReconciler, box, crd, fence, owned_by, toy
+from toys import Toy, ToyReconciler, box, crd, fence, owned_by, settle, toy
 
 from libresh.errors import LibreshError
 from libresh.kube.auth import Access
 from libresh.kube.client import Client
-from libresh.plan.actions import Apply, Delete, Mint, Random, Ref, Release
-from libresh.plan.decision import Decision, Extra, Settled, Stalled, Waiting
+from libresh.plan.actions import Apply, Byproduct, Delete, Mint, Random, Ref, Release
+from libresh.plan.decision import Decision, Delegated, Extra, Settled, Stalled, Waiting
 from libresh.ports import Reader
 from libresh.runtime.loop import End, Loop
 from libresh.runtime.manager import Manager
@@ -148,6 +149,15 @@ async def test_what_somebody_else_made_is_never_taken_over() -> None:
         b.api.delete("ConfigMap", "one-box", "play")
         await b.settled()
         assert b.conditions() == {"Ready": ("True", "Settled")}
+
+
+@pytest.mark.parametrize("theirs", [False, True], ids=["labelled as ours", "labelled otherwise"])
+async def test_what_software_of_ours_made_is_deleted_by_its_labels(theirs: bool) -> None:
+    note = {**FOREIGN, "metadata": {**FOREIGN["metadata"], "labels": {"scope": "two" if theirs else "one"}}}
+    delete = wishing(lambda o: Delete(Byproduct("ConfigMap", "one-box", "play", (("scope", "one"),))))
+    async with bench(ToyReconciler(judge=delete), toy("one"), note) as b:
+        await b.settled()
+        assert (b.api.get("ConfigMap", "one-box", "play") is not None) == theirs
 
 
 async def test_another_owners_child_is_never_taken_over() -> None:
@@ -406,3 +416,55 @@ async def test_a_restart_writes_nothing() -> None:
         result = await next_life.loops["Toy"].once(ONE)
         assert (result.end, result.wrote) == (End.SETTLED, 0)
         assert b.api.journal[before:] == []
+
+
+async def test_a_change_during_the_first_pass_is_noticed() -> None:
+    woken: list[Any] = []
+
+    async def look(obj: Toy, reader: Any) -> Any:
+        return await reader.list(Toy)
+
+    def judge(obj: Toy, seen: Any) -> Decision:
+        # While a pass writes, an object that it read changes: here between its looking and its writing.
+        b.cluster.learn("Toy", msgspec.json.encode(b.api.create(toy("two"))))
+        return settle(obj, seen)
+
+    async with bench(ToyReconciler(look=look, judge=judge)) as b:
+        await b.cluster.refresh()
+        b.cluster.wake = lambda key, own: woken.append(key)
+        await b.once(refresh=False)
+        assert ("Toy", "play", "one") in woken
+
+
+def leave(obj: Toy, seen: Any) -> Decision:
+    """A decision that leaves the object to somebody else, who has spoken once Ready has another reason."""
+    ready = next((c for c in obj.status.conditions if c.type == "Ready"), None) if obj.status else None
+    heard = ready is not None and ready.reason != "Elsewhere"
+    return Decision(Delegated("Elsewhere", "Another one serves it", heard), {"size": obj.spec.size})
+
+
+def spoken(**status: Any) -> dict[str, Any]:
+    """What another controller applies to the status."""
+    condition = {"type": "Ready", "status": "True", "reason": "Theirs", "message": "", "observedGeneration": 1}
+    return {**toy("one"), "status": {"conditions": [condition], "observedGeneration": 1, **status}}
+
+
+async def test_what_is_left_to_another_controller_says_so_until_that_one_speaks() -> None:
+    async with bench(ToyReconciler(judge=leave)) as b:
+        await b.settled()
+        assert b.conditions() == {"Ready": ("Unknown", "Elsewhere")}
+        assert "observedGeneration" not in b.api.get("Toy", "one", "play")["status"]
+        b.api.apply(spoken(note="mine"), "theirs", force=True, subresource="status")
+        await b.settled()
+        assert b.conditions() == {"Ready": ("True", "Theirs")}
+
+
+async def test_of_a_shared_status_only_our_own_part_is_written() -> None:
+    async with bench(ToyReconciler(judge=leave)) as b:
+        await b.settled()
+        b.api.apply(spoken(note="mine"), "theirs", force=True, subresource="status")
+        b.api.edit("Toy", "one", "play", spec={"size": 2})
+        await b.settled()
+        status = b.api.get("Toy", "one", "play")["status"]
+        assert (status["size"], status["note"], status["observedGeneration"]) == (2, "mine", 1)
+        assert b.conditions() == {"Ready": ("True", "Theirs")}

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from libresh.api.meta import Condition
-from libresh.plan.decision import Extra, Outcome, Settled, Stalled, Waiting
+from libresh.plan.decision import Delegated, Extra, Outcome, Settled, Stalled, Waiting
 
 READY, RECONCILING, STALLED = "Ready", "Reconciling", "Stalled"
 ORDER = {READY: 0, RECONCILING: 1, STALLED: 2}
 
 
-def conditions_for(outcome: Outcome, extras: Iterable[Extra] = ()) -> list[Extra]:
+def conditions_for(outcome: Outcome | Delegated, extras: Iterable[Extra] = ()) -> list[Extra]:
     """What Ready, Reconciling and Stalled say of an outcome (kstatus: the last two only while True)."""
     found: list[Extra]
     match outcome:
@@ -20,6 +20,8 @@ def conditions_for(outcome: Outcome, extras: Iterable[Extra] = ()) -> list[Extra
             found = [Extra(READY, ready, reason, message), Extra(RECONCILING, True, reason, message)]
         case Stalled(reason=reason, message=message, ready=ready):
             found = [Extra(READY, ready, reason, message), Extra(STALLED, True, reason, message)]
+        case Delegated(reason=reason, message=message, heard=heard):
+            found = [] if heard else [Extra(READY, None, reason, message)]
     return found + list(extras)
 
 

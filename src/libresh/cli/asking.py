@@ -12,7 +12,7 @@ from libresh.api.meta import ObjectMeta
 from libresh.api.services import ServiceClass, ServiceClassSpec
 from libresh.cli.fitting import Fault, shown
 from libresh.cli.judging import Manifest
-from libresh.drivers import drivers
+from libresh.drivers import drivers, is_outside
 from libresh.drivers.model import Ask, Driver, Seen, ServerDriver, Settings, runs_server
 from libresh.plan.actions import Object, Ref, Theirs
 from libresh.plan.decision import Outcome, Settled, Stalled
@@ -62,6 +62,8 @@ def question_for(manifest: Manifest) -> Question | None:
     """A manifest as its driver can be asked about it; None where it is too wrong for that."""
     spec = {key: value for key, value in manifest.spec.items() if value is not None}
     if any(fault.field.startswith(("spec", "metadata.name")) for fault in manifest.faults):
+        return None
+    if is_outside(spec["driver"]):
         return None
     driver = drivers()[spec["claimKind"], spec["driver"]]
     cls = ServiceClass(metadata=ObjectMeta(name=manifest.name), spec=msgspec.convert(spec, ServiceClassSpec))

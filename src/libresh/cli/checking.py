@@ -14,6 +14,7 @@ from libresh.cli.documents import Document
 from libresh.cli.fitting import Fault, plain, shown
 from libresh.cli.judging import Manifest, is_ours, judge, unusable
 from libresh.cli.surroundings import NOT_LISTED
+from libresh.drivers import is_outside
 from libresh.plan.actions import Object, Ref
 from libresh.ports import SecretView
 
@@ -81,7 +82,7 @@ def build_report(documents: Sequence[Document], known: Known | None) -> Report:
         checked=tuple(shown(manifest.name) if manifest.name else manifest.document.place for manifest in manifests),
         findings=tuple(findings),
         skipped=tuple(skipped),
-        unchecked=tuple(describe_unchecked(known)),
+        unchecked=tuple(describe_unchecked(manifests, known)),
     )
 
 
@@ -89,8 +90,12 @@ def finding_of(document: Document, described: str, fault: Fault) -> Finding:
     return Finding(document.source, described, plain(fault.field), plain(fault.reason), plain(fault.way_out))
 
 
-def describe_unchecked(known: Known | None) -> Iterator[str]:
+def describe_unchecked(manifests: Sequence[Manifest], known: Known | None) -> Iterator[str]:
     """What was not looked at."""
+    for manifest in manifests:
+        driver = manifest.spec.get("driver")
+        if isinstance(driver, str) and is_outside(driver):
+            yield f"{plain(manifest.described)}: spec.parameters; only the controller of {shown(driver)} can read them"
     if known is None:
         yield OFFLINE
         return

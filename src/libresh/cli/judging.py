@@ -10,7 +10,7 @@ from libresh.api.meta import NAME_PATTERN
 from libresh.api.services import DEFAULT_CLASS, ServiceClass, ServiceClassSpec
 from libresh.cli.documents import Document
 from libresh.cli.fitting import Fault, find_faults, shown, suggestion, unknown_field
-from libresh.drivers import drivers, names_for
+from libresh.drivers import drivers, is_outside, names_for
 from libresh.drivers.model import Driver
 from libresh.plan.actions import Object
 from libresh.plan.decision import Stalled
@@ -137,6 +137,8 @@ def judge_spec(content: Object) -> Iterator[Fault]:
     wrong = {fault.field for fault in faults}
     if wrong & {"spec.claimKind", "spec.driver"}:
         return
+    if is_outside(said["driver"]):
+        return  # what its parameters mean is known to its own controller
     driver = drivers().get((said["claimKind"], said["driver"]))
     if driver is None:
         yield judge_driver(said)

@@ -30,6 +30,7 @@ COMMANDS = {
     "uninstall": "libresh.cli.install:uninstall",
     "class": "libresh.cli.classes:classes",
     "claim": "libresh.cli.claims:claims",
+    "conformance": "libresh.cli.conformance:conformance",
     "local": "libresh.local.cli:local",
     "images": "libresh.cli.images:images",
     "completion": "libresh.cli.completion:completion",

@@ -20,6 +20,11 @@ def drivers() -> dict[tuple[str, str], Driver]:
     return {(driver.claim_kind, driver.name): driver for driver in found}
 
 
+def is_outside(driver: str) -> bool:
+    """Whether a name such as example.org/hosted stands for a controller outside of libre.sh: a slash says so."""
+    return "/" in driver
+
+
 def names_for(claim_kind: str) -> tuple[str, ...]:
     """The drivers that serve a kind of claim, sorted."""
     return tuple(sorted(name for kind, name in drivers() if kind == claim_kind))

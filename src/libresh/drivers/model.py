@@ -23,7 +23,7 @@ from libresh.ports import SecretView, Watched
 __all__ = [
     "Ask",
     "Driver",
-    "OutsideDriver",
+    "ErrandDriver",
     "Provision",
     "Seen",
     "Server",
@@ -132,7 +132,7 @@ class Withdrawal:
     left: tuple[Ref, ...] = ()
 
 
-class OutsideDriver(Driver, Protocol):
+class ErrandDriver(Driver, Protocol):
     """A driver that has things done on servers somebody else runs: see `drivers.errands`."""
 
     def withdraw(self, ask: Ask, seen: Seen) -> Withdrawal:

@@ -14,11 +14,11 @@ from libresh.kube.cluster import Cluster
 from libresh.kube.compare import Difference, difference
 from libresh.kube.errors import NotFound, NotOurs, Pending
 from libresh.kube.minting import Minter
-from libresh.kube.objects import CANONICAL, ENCODER, META, Entry, controller_of, is_managed
+from libresh.kube.objects import CANONICAL, ENCODER, META, Entry, controller_of, has_labels, is_managed
 from libresh.kube.reader import PassReader
 from libresh.kube.strangers import Strangers
 from libresh.plan import naming
-from libresh.plan.actions import Action, Apply, Delete, Mint, Object, Ref, Release
+from libresh.plan.actions import Action, Apply, Byproduct, Delete, Mint, Object, Ref, Release
 from libresh.ports import COMPOSED
 
 log = logging.getLogger(__name__)
@@ -181,6 +181,8 @@ class Performer:
         if COMPOSED in owner.writes and naming.parse_composed_kind(ref.kind) is not None:
             return await self.cluster.composed.delete(ref, owner.key, uid)
         self._declared(ref.kind, owner)
+        if isinstance(ref, Byproduct):
+            return await self._delete_byproduct(ref)
         cache = self.cluster.cache(ref.kind)
         entry = cache.get(ref.namespace, ref.name)
         if entry is None or entry.meta.deletion_timestamp is not None or (uid and entry.meta.uid != uid):
@@ -199,6 +201,14 @@ class Performer:
             await self.cluster.refresh_object(ref.kind, ref.namespace, ref.name)
             raise
         self._learn_deletion(ref, entry, answer)
+        return True
+
+    async def _delete_byproduct(self, ref: Byproduct) -> bool:
+        """Our caches hold what we label; what software of ours made is asked for by its name."""
+        entry = await self.strangers.find(ref.kind, ref.namespace, ref.name)
+        if entry is None or not has_labels(entry.meta, dict(ref.labels)):
+            return False
+        await self.client.delete(ref.kind, ref.name, ref.namespace, uid=entry.meta.uid)
         return True
 
     def _learn_deletion(self, ref: Ref, entry: Entry, answer: bytes | None) -> None:

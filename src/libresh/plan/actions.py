@@ -36,6 +36,13 @@ class Theirs(Ref):
     """The label (`key=value`) that all objects of this sort bear, where that is known."""
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Byproduct(Ref):
+    """Names an object that software we run makes by itself, and labels so: it is deleted only if it bears `labels`."""
+
+    labels: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Apply:
     """Server-side apply `object` (its fields become ours). Absent fields we once owned are removed."""

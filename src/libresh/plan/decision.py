@@ -3,6 +3,7 @@
 Settled     desired is actual                     Ready=True
 Waiting     nothing is wrong, it is not there yet  Ready=False, Reconciling=True
 Stalled     a person must edit something           Ready=False, Stalled=True
+Delegated   a controller outside of libre.sh tells  Ready=Unknown, until that one has said something
 """
 
 from collections.abc import Mapping
@@ -47,6 +48,18 @@ class Stalled:
     ready: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """A controller outside of libre.sh serves the object and says how it stands: only our own part of the status is
+    written. `heard`: it has said something, and Ready is its own from now on.
+    """
+
+    reason: str
+    message: str
+    heard: bool
+    recheck: timedelta = SETTLED_RECHECK
+
+
 Outcome = Settled | Waiting | Stalled
 
 
@@ -64,12 +77,13 @@ class Extra:
 class Decision:
     """The result of `decide`.
 
-    `status` holds the kind's own status fields (not conditions, not observedGeneration: the loop adds them);
+    `status` holds the kind's own status fields (not conditions, not observedGeneration: the loop adds them), all of
+    them unless the outcome is Delegated;
     `actions` are performed in order before the status is written. `prune`: children labelled as this object's own, of
     the kinds the reconciler writes, that are not among the applied ones are deleted once all actions succeeded.
     """
 
-    outcome: Outcome
+    outcome: Outcome | Delegated
     status: Object = field(default_factory=dict)
     actions: tuple[Action, ...] = ()
     conditions: tuple[Extra, ...] = ()

@@ -3,6 +3,8 @@
     no class ──> class chosen ──> provisioning ──> connection complete ──> settled
        ^              │                                   │
        └─ appears ────┘        a key is missing ──────────┘ (not Ready, named)
+                      │
+                      └── of a driver outside of libre.sh ──> the choice is on record, all else is that controller's
 
 One reconciler serves every kind of claim: what differs is in the drivers.
 """
@@ -17,15 +19,17 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 
 from libresh.api.claims import Claim
+from libresh.api.conditions import READY as READY_CONDITION
+from libresh.api.conditions import find
 from libresh.api.meta import Resource
 from libresh.api.services import ServiceClass
 from libresh.catalog.profile import everything
-from libresh.drivers import drivers, names_for
+from libresh.drivers import drivers, is_outside, names_for
 from libresh.drivers.connection import SCHEMAS, missing_keys
 from libresh.drivers.model import (
     Ask,
     Driver,
-    OutsideDriver,
+    ErrandDriver,
     Provision,
     Seen,
     Settings,
@@ -36,7 +40,7 @@ from libresh.drivers.model import (
 )
 from libresh.plan import naming
 from libresh.plan.actions import Action, Delete, Object, Ref, Release, Theirs
-from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
+from libresh.plan.decision import Decision, Delegated, Outcome, Settled, Stalled, Waiting
 from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
 from libresh.reconcilers import binding
 from libresh.reconcilers.granting import NAMESPACES, NOT_GRANTED, observe_labels
@@ -51,6 +55,7 @@ SEVERAL_DEFAULT_CLASSES = "SeveralDefaultClasses"
 CLASS_NOT_FOUND = "ClassNotFound"
 WRONG_CLASS = "WrongClass"  # the class serves another kind of claim
 DRIVER_UNKNOWN = "DriverUnknown"
+OUTSIDE_DRIVER = "OutsideDriver"  # a controller outside of libre.sh serves it, and has not said anything yet
 INVALID_PARAMETERS = "InvalidClassParameters"
 CLASS_DELETING = "ClassDeleting"
 CHANGE_REFUSED = "ChangeRefused"  # an edit that the service behind the claim cannot follow
@@ -104,7 +109,7 @@ class ClaimReconciler(Generic[C]):
     async def observe(self, obj: C, reader: Reader) -> Observed:
         """Reads the class, what the driver wants to see, and the connection secret."""
         chosen = await observe_class(obj, reader)
-        if not isinstance(chosen, Chosen):
+        if not isinstance(chosen, Chosen) or is_outside(chosen.driver):
             return Observed(self.settings, chosen)
         ask = build_ask(obj, chosen, self.settings)
         if isinstance(ask, Stalled):
@@ -131,6 +136,8 @@ class ClaimReconciler(Generic[C]):
             return let_go(obj, seen)
         if not isinstance(seen.chosen, Chosen):
             return Decision(seen.chosen, status_of(obj, None, None))
+        if is_outside(seen.chosen.driver):
+            return hand_over(obj, seen.chosen)
         if not isinstance(seen.ask, Ask):
             return Decision(seen.ask or unknown_driver(obj, seen.chosen), status_of(obj, seen.chosen, None))
         driver = drivers()[obj.KIND.kind, seen.chosen.driver]
@@ -303,8 +310,35 @@ def fitted_once(type: type[msgspec.Struct], parameters: bytes) -> Any:
     return msgspec.convert(marshal.loads(parameters), type)
 
 
+def hand_over(claim: Claim, chosen: Chosen) -> Decision:
+    """The choice, for the controller that serves the claim; all else in the status is that controller's to write."""
+    status: Object = {
+        "className": chosen.name,
+        "driver": chosen.driver,
+        "parameters": chosen.parameters,
+        "deletionPolicy": "Retain" if chosen.keep else "Delete",
+    }
+    heard = claim.status.driver is not None and has_spoken(claim)
+    return Decision(delegated(chosen.driver, f"ServiceClass {chosen.name}", heard=heard), status)
+
+
+def delegated(driver: str, where: str, *, heard: bool) -> Delegated:
+    """What is said while the controller outside has said nothing."""
+    message = (
+        f"{where} has the driver {driver}, which is not part of libre.sh: its own controller serves the claims and "
+        f"says how they stand. It has said nothing yet; if it goes on so, see whether it runs"
+    )
+    return Delegated(OUTSIDE_DRIVER, message, heard)
+
+
+def has_spoken(obj: Resource) -> bool:
+    """Whether another controller than this one wrote the object's Ready."""
+    ready = find(obj.status.conditions, READY_CONDITION)
+    return ready is not None and ready.reason not in (OUTSIDE_DRIVER, DRIVER_UNKNOWN)
+
+
 def unknown_driver(claim: Claim, chosen: Chosen) -> Stalled:
-    """A driver that is not ours: an outside controller may serve it, or it is a mistake."""
+    """A driver that nobody installed."""
     return Stalled(
         DRIVER_UNKNOWN,
         f"ServiceClass {chosen.name}: no driver {chosen.driver} for {claim.KIND.kind} is installed; installed: "
@@ -416,4 +450,4 @@ def withdraw(driver: Driver, ask: Ask, seen: Seen) -> Withdrawal:
     """What must happen outside before the claim may go, for drivers that act there."""
     if not acts_outside(driver):
         return Withdrawal(Settled("Nothing is outside"))
-    return cast(OutsideDriver, driver).withdraw(ask, seen)
+    return cast(ErrandDriver, driver).withdraw(ask, seen)

@@ -2,6 +2,7 @@
 
 unknown driver, bad parameters ──> stalled
 driver with a server ──> server rolling out ──> settled
+driver outside of libre.sh ──> its claims are counted, its own controller says how it stands
 deleted while claims use it ──> waits for the last of them
 """
 
@@ -12,13 +13,13 @@ from typing import Any, cast
 from libresh.api import CLAIMS
 from libresh.api.claims import Claim
 from libresh.api.services import ServiceClass
-from libresh.drivers import drivers, names_for
+from libresh.drivers import drivers, is_outside, names_for
 from libresh.drivers.model import Driver, Seen, Server, ServerDriver, Settings, runs_server
 from libresh.plan.actions import Ref, Release
 from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
 from libresh.plan.observed import is_available
 from libresh.ports import Reader, Watched
-from libresh.reconcilers.claim import INVALID_PARAMETERS, observe_refs, read_parameters
+from libresh.reconcilers.claim import INVALID_PARAMETERS, delegated, has_spoken, observe_refs, read_parameters
 
 DRIVER_UNKNOWN = "DriverUnknown"
 IN_USE = "InUse"
@@ -68,6 +69,8 @@ class ServiceClassReconciler:
         driver = drivers().get((obj.spec.claim_kind, obj.spec.driver))
         if obj.deleting and not seen.claims:
             return Decision(Settled("No claim uses it"), {}, (Release(),), prune=True)
+        if is_outside(obj.spec.driver):
+            return leave_alone(obj, seen.claims)
         if driver is None:
             return Decision(held(obj, seen.claims) or unknown_driver(obj), {"claims": len(seen.claims)})
         parameters = read_parameters(driver, obj.name, obj.spec.parameters)
@@ -90,6 +93,11 @@ def serves_on(driver: Driver, cls: ServiceClass, seen: Observed) -> bool:
     if not runs_server(driver):
         return False
     return is_available(seen.seen.get(cast(ServerDriver, driver).server_ref(cls.name, seen.settings)))
+
+
+def leave_alone(cls: ServiceClass, claims: Sequence[Claim]) -> Decision:
+    """The class of a controller outside: its claims are counted, by which the API server refuses to delete it."""
+    return Decision(delegated(cls.spec.driver, "This class", heard=has_spoken(cls)), {"claims": len(claims)})
 
 
 def plan_server(driver: Driver, cls: ServiceClass, parameters: Any, seen: Observed) -> Server:

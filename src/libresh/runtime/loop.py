@@ -4,6 +4,7 @@ settled, waiting, stalled   look again after the decision's recheck, or when som
 Unavailable                 the status stays, look again with backoff; after a while it is said
 Conflict                    look again at once, silently
 Pending                     waiting: the thing that is missing brings us back
+delegated                   only our part of the status is written: another controller says how it stands
 other LibreshError          stalled, with its words; look again with backoff
 any other exception         a bug: InternalError, the traceback in the log, look again with backoff
 """
@@ -28,7 +29,7 @@ from libresh.kube.objects import ENCODER, Entry
 from libresh.kube.reader import InvalidObject, PassReader, typed
 from libresh.plan import naming
 from libresh.plan.actions import Apply, Mint, Ref, Release
-from libresh.plan.decision import SETTLED_RECHECK, Decision, Extra, Settled, Stalled, Waiting
+from libresh.plan.decision import SETTLED_RECHECK, Decision, Delegated, Extra, Settled, Stalled, Waiting
 from libresh.ports import COMPOSED, Reconciler
 from libresh.runtime import status
 from libresh.runtime.events import Recorder, worth_telling
@@ -195,7 +196,7 @@ class Loop:
         await self._perform(run, decision)
         if not run.released:
             extras = conditions.conditions_for(decision.outcome, decision.conditions)
-            await self._report(run, extras, decision.status)
+            await self._report(run, extras, decision.status, shared=isinstance(decision.outcome, Delegated))
         return Result(end_of(decision), decision.outcome.recheck.total_seconds(), run.wrote, decision=decision)
 
     async def _perform(self, run: Pass, decision: Decision) -> None:
@@ -236,23 +237,31 @@ class Loop:
 
     async def _report_failure(self, run: Pass, extras: Sequence[Extra]) -> None:
         """Reports as well as it can: whatever failed may stand in the way of the report, too."""
+        if run.decision and isinstance(run.decision.outcome, Delegated):
+            return  # how it stands is another controller's to say
         try:
             await self._report(run, extras, run.decision.status if run.decision else None)
         except LibreshError as error:
             log.info("the status could not be written: %s", error)
 
-    async def _report(self, run: Pass, extras: Sequence[Extra], fields: Mapping[str, Any] | None) -> None:
-        """Writes the status, if it differs. Without `fields` the kind's own fields stay as they are."""
+    async def _report(
+        self, run: Pass, extras: Sequence[Extra], fields: Mapping[str, Any] | None, *, shared: bool = False
+    ) -> None:
+        """Writes the status, if it differs. Without `fields` the kind's own fields stay as they are.
+
+        `shared`: another controller writes this status, too; what is not named here is not ours to touch.
+        """
         meta, stored, now = run.entry.meta, run.stored, run.reader.now
-        wanted, merged = status.build_status(
-            stored.fields if fields is None else fields, extras, stored, generation=meta.generation, now=now
-        )
-        ready = conditions.find(merged, conditions.READY)
+        build = status.build_part if shared else status.build_status
+        own = stored.fields if fields is None else fields
+        wanted, merged = build(own, extras, stored, generation=meta.generation, now=now)
+        ready = conditions.find(merged, conditions.READY) or conditions.find(stored.conditions, conditions.READY)
         self.readiness[run.key] = ready.status if ready is not None else "Unknown"
-        if wanted == stored.fields:
+        if wanted == (status.part_of(stored.fields, wanted) if shared else stored.fields):
             return
         wanted = status.without_nothing(wanted)
-        if wanted == stored.fields or self._refused_status.get(run.key) == (wanted, run.entry.version):
+        known = status.part_of(stored.fields, wanted) if shared else stored.fields
+        if wanted == known or self._refused_status.get(run.key) == (wanted, run.entry.version):
             return
         body = {
             "apiVersion": self.reconciler.type.KIND.api_version,
@@ -269,7 +278,8 @@ class Loop:
                 return  # the object was deleted meanwhile: the watch will say so
             fresh = self.cluster.learn(self.kind, answer, source=run.key)
         run.wrote += 1
-        if status.stored_status(fresh).fields != wanted:
+        kept = status.stored_status(fresh).fields
+        if (status.part_of(kept, wanted) if shared else kept) != wanted:
             log.warning(
                 "the API server keeps the status of %s %s different from what was written", self.kind, meta.name
             )
@@ -296,6 +306,8 @@ class Loop:
 def end_of(decision: Decision) -> End:
     match decision.outcome:
         case Settled():
+            return End.SETTLED
+        case Delegated():
             return End.SETTLED
         case Waiting():
             return End.AGAIN

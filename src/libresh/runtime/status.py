@@ -77,6 +77,27 @@ def build_status(
     return found, merged
 
 
+def build_part(
+    fields: Mapping[str, Any], extras: Sequence[Extra], stored: Stored, *, generation: int, now: datetime
+) -> tuple[Object, list[Condition]]:
+    """As `build_status`, of a status that another controller writes, too: only what is ours of it."""
+    wanted, merged = build_status(fields, extras, stored, generation=generation, now=now)
+    del wanted["observedGeneration"]
+    if not merged:
+        del wanted["conditions"]
+    return wanted, merged
+
+
+def part_of(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Object:
+    """What is stored of the fields and conditions that are wanted."""
+    found = {key: stored[key] for key in wanted if key in stored}
+    if "conditions" in found:
+        ours = [condition["type"] for condition in wanted["conditions"]]
+        known = {condition["type"]: condition for condition in found["conditions"]}
+        found["conditions"] = [known[type] for type in ours if type in known]
+    return found
+
+
 def shorten(message: str) -> str:
     return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"
 

@@ -27,6 +27,7 @@ from libresh.plan import naming, objects
 from libresh.plan.actions import (
     Action,
     Apply,
+    Byproduct,
     From,
     Literal,
     Mint,
@@ -95,8 +96,13 @@ class Names(Children):
         return (
             *self.volumes(members),
             self.ref("Secret", "credentials"),
-            *(self.ref("ConfigMap", part) for part in PATRONI_NOTES),
+            *(self.note(part) for part in PATRONI_NOTES),
         )
+
+    def note(self, part: str) -> Byproduct:
+        """A ConfigMap that Patroni makes, with the labels that its configuration gives to all it makes."""
+        labels = self.selector | {SCOPE_LABEL: self.name}
+        return Byproduct("ConfigMap", self.named(part), self.namespace, tuple(sorted(labels.items())))
 
     @property
     def database(self) -> PostgreSQL:
