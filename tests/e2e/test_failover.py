@@ -10,28 +10,24 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import pytest
+import yaml
 
 from e2e import processes
 from e2e.kubernetes import Kube, Object, condition, connected
 from e2e.waiting import until
-from e2e.world import World
+from e2e.world import ROOT, World
 from e2e.writing import Result, judge, writing
 from libresh.kube.errors import Unavailable
 
 pytestmark = pytest.mark.e2e
 
 SPACE, CLAIM = "failover", "db"
-CLASS = {
-    "apiVersion": "services.libre.sh/v1alpha1",
-    "kind": "ServiceClass",
-    "metadata": {"name": "failover"},
-    "spec": {"claimKind": "PostgreSQL", "driver": "embedded", "parameters": {"members": 3, "memory": "192Mi"}},
-}
+CLASS = yaml.safe_load((ROOT / "examples" / "classes" / "embedded-postgresql-ha.yaml").read_text())
 DATABASE = {
     "apiVersion": "database.libre.sh/v1alpha1",
     "kind": "PostgreSQL",
     "metadata": {"name": CLAIM, "namespace": SPACE},
-    "spec": {"className": "failover", "parameters": {"storage": "512Mi"}},
+    "spec": {"className": CLASS["metadata"]["name"], "parameters": {"storage": "512Mi"}},
 }
 NODES = ("node-1", "node-2", "node-3")
 REPLICA_BAR = 2

@@ -66,10 +66,14 @@ def removed(world: World) -> Iterator[list[Path]]:
         world.kubectl("delete", "-f", str(path), "--ignore-not-found", "--timeout=100s", seconds=120)
 
 
-EMBEDDED = [path for path in FILES if path.parent.name == "claims"]
+UNSERVED = [path for path in FILES if path.name == "collaboraclaim.yaml"]
+"""There is no such application yet."""
+EMBEDDED = [path for path in FILES if path.parent.name == "claims" and path not in UNSERVED]
 STATIC = [path for path in FILES if path.name.startswith(("static-", "relay"))]
-COMPOSED = [path for path in FILES if path.name.startswith("composition-")]
-"""What they make needs other operators: tests/api sees that a server accepts them, the laws that they fit."""
+OTHERS = ("composition-", "cloudnative-pg", "zalando", "crossplane-", "external-")
+ELSEWHERE = [path for path in FILES if path.name.startswith(OTHERS) or path.parent.name == "outside-driver"]
+"""They need servers and operators that are not here: tests/api sees that a server accepts them, the laws that they
+fit and what becomes of them."""
 
 
 @pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.stem)
@@ -78,6 +82,16 @@ async def test_an_example_of_a_claim_becomes_ready(path: Path, kube: Kube, world
     world.kubectl("apply", "-f", str(path))
     for each in documents(path):
         await kube.ready(each["kind"], each["metadata"]["name"], each["metadata"]["namespace"], READY)
+
+
+@pytest.mark.parametrize("path", UNSERVED, ids=lambda path: path.stem)
+async def test_an_example_that_nothing_serves_yet_says_so(
+    path: Path, kube: Kube, world: World, removed: list[Path]
+) -> None:
+    removed.append(path)
+    world.kubectl("apply", "-f", str(path))
+    for each in documents(path):
+        await kube.says(each["kind"], each["metadata"]["name"], each["metadata"]["namespace"], "AppNotInstalled")
 
 
 @pytest.mark.parametrize("path", STATIC, ids=lambda path: path.stem)
@@ -121,6 +135,7 @@ async def test_the_example_of_a_profile_is_accepted(kube: Kube) -> None:
 
 
 def test_every_example_is_applied_by_some_test() -> None:
-    elsewhere = {"matrix.yaml", "embedded.yaml", "coop.yaml"}
-    """By the fixtures, by `libresh up`, and above."""
-    assert {path.name for path in FILES} == elsewhere | {path.name for path in (*EMBEDDED, *STATIC, *COMPOSED)}
+    elsewhere = {"matrix.yaml", "embedded.yaml", "coop.yaml", "embedded-postgresql-ha.yaml"}
+    """By the fixtures, by `libresh up`, above, and (on three nodes) with the tests of failover."""
+    applied = (*EMBEDDED, *UNSERVED, *STATIC, *ELSEWHERE)
+    assert {path.name for path in FILES} == elsewhere | {path.name for path in applied}
