@@ -18,6 +18,7 @@ from support.contracts import CloudNativePG, Contract, Crossplane, Zalando, over
 
 Object = dict[str, Any]
 SPACE, CLAIM_NAME, SECRET = "team", "my-db", "my-db-postgresql-connection"
+MANY = 60
 KEYS = {
     "host": "endpoint",
 }
@@ -373,15 +374,15 @@ async def test_it_may_die_at_any_write(story: Story, death: int) -> None:
 
 
 @every_story
-async def test_two_hundred_claims_at_once(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_claims_at_once(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("laws.whole.PATIENCE", 120.0)
-    names = [f"db-{number}" for number in range(200)]
+    names = [f"db-{number}" for number in range(MANY)]
     async with world(story, *(claim(name) for name in names)) as (found, _):
         # On a busy machine nobody may write for a while although there is more to do.
         await until(found, lambda: found.not_ready() == {}, seconds=120.0)
-        assert len(found.api.objects(story.kind, SPACE)) == 200
+        assert len(found.api.objects(story.kind, SPACE)) == MANY
         secrets = [found.api.get("Secret", f"{name}-postgresql-connection", SPACE) for name in names]
-        assert len({(secret or {})["data"]["password"] for secret in secrets}) == 200
+        assert len({(secret or {})["data"]["password"] for secret in secrets}) == MANY
 
 
 async def test_extensions_are_added_later_and_what_became_of_them_is_told() -> None:
