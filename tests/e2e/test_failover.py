@@ -31,8 +31,8 @@ DATABASE = {
 }
 NODES = ("node-1", "node-2", "node-3")
 REPLICA_BAR = 10
-"""Mostly nothing is noticed. Where the other replica was not yet in step again (it had just come back), the primary waits
-until Patroni looks, every five seconds, and lets the dead one go."""
+"""Mostly nothing is noticed. Where the other replica was not yet in step again (it had just come back), the primary
+waits until Patroni looks, every five seconds, and lets the dead one go."""
 WHOLE = 240
 """Seconds until all three members are there again."""
 
