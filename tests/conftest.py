@@ -1,6 +1,7 @@
 """Fixtures every test may use: the fake API server, the real one, and both in turn."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,18 @@ from support.door import Door, door_to, fake_door_to
 from support.fakeapi import FakeApi, Server
 from support.manifests import crds
 from support.widgets import CRDS
+
+E2E = Path(__file__).parent / "e2e"
+NODES = ("test_operators", "test_nodes", "test_failover")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs real parts runs in two rows at once, each with a cluster of its own: stories that one node is enough
+    for; and the parts by themselves, then stories of many nodes."""
+    for item in items:
+        if item.get_closest_marker("e2e") or item.get_closest_marker("apiserver"):
+            small = item.path.parent == E2E and item.path.stem not in NODES
+            item.add_marker(pytest.mark.xdist_group("one node" if small else "parts and nodes"))
 
 
 @pytest.fixture

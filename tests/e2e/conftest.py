@@ -23,8 +23,8 @@ STORIES = (
     "conformance",
     "survival",
     "deletion",
-    "operators",
     "readme",
+    "operators",
     "nodes",
     "failover",
 )
@@ -53,19 +53,20 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-TOLD = pytest.StashKey[list[str]]()
+MEASURED = "measured"
 HOPELESS = pytest.StashKey[bool]()
 
 
 @pytest.fixture
 def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Says a measured fact, which is shown after the run."""
-    return request.config.stash.setdefault(TOLD, []).append
+    return lambda fact: request.node.user_properties.append((MEASURED, fact))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """The facts that the stories measured."""
-    if facts := config.stash.get(TOLD, []):
+    reports = (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed"))
+    if facts := [fact for report in reports for name, fact in report.user_properties if name == MEASURED]:
         terminalreporter.section("measured")
         for fact in facts:
             terminalreporter.line(fact)

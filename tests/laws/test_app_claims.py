@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from laws.whole import Whole, whole
+from laws.whole import Whole, deaths, whole
 from libresh.api.crds import crd_for
 from reconcilers.test_appclaim import founding, office
 from support import collabora_stub
@@ -116,7 +116,7 @@ async def test_somebody_deletes_the_connection_and_it_comes_back() -> None:
         assert value(world, "password") == before
 
 
-@pytest.mark.parametrize("death", range(1, 22, 3))
+@pytest.mark.parametrize("death", deaths(range(1, 22, 3)))
 async def test_it_may_die_at_any_write(death: int) -> None:
     async with served(office(namespace="team", **grant("default")), claim()) as world:
         for _ in range(2):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from laws.whole import Whole, whole
+from laws.whole import Whole, deaths, whole
 from libresh.drivers.composition import importing
 from libresh.kube import composed, foreign
 from support.contracts.zalando import CRD, Zalando
@@ -245,7 +245,7 @@ async def test_somebody_elses_object_is_neither_taken_over_nor_deleted() -> None
         assert (found.api.get("postgresql", NAME, SPACE) or {})["spec"] == {"teamId": "theirs"}
 
 
-@pytest.mark.parametrize("death", range(1, 8))
+@pytest.mark.parametrize("death", deaths(range(1, 8)))
 async def test_it_may_die_at_any_write(death: int) -> None:
     async with whole(CLASS) as found:
         found.api.install(CRD)

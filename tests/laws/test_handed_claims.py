@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from laws.whole import Whole, whole
+from laws.whole import Whole, deaths, whole
 from libresh.kube import composed, foreign
 from libresh.kube.auth import Access
 from libresh.kube.client import Client
@@ -348,7 +348,7 @@ async def test_somebody_elses_object_is_neither_taken_over_nor_deleted(story: St
 
 
 @every_story
-@pytest.mark.parametrize("death", range(1, 9, 2))
+@pytest.mark.parametrize("death", deaths(range(1, 9, 2)))
 async def test_it_may_die_at_any_write(story: Story, death: int) -> None:
     async with whole(build_class(story)) as found:
         install(found, story)
@@ -373,6 +373,7 @@ async def test_it_may_die_at_any_write(story: Story, death: int) -> None:
         assert all_theirs(found, story) == []
 
 
+@pytest.mark.thorough
 @every_story
 async def test_many_claims_at_once(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("laws.whole.PATIENCE", 120.0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from laws.whole import matrix, whole
+from laws.whole import deaths, matrix, whole
 
 
 async def test_from_nothing_to_ready_and_then_silence() -> None:
@@ -34,7 +34,7 @@ async def test_a_restart_writes_nothing() -> None:
 
 
 @pytest.mark.parametrize("when", ["after", "before"])
-@pytest.mark.parametrize("death", range(1, 96, 6))
+@pytest.mark.parametrize("death", deaths(range(1, 96, 6)))
 async def test_it_may_die_at_any_write(death: int, when: str) -> None:
     """Killed at the `death`th write, started again, and again at the `death`th write from there: it still settles."""
     async with whole(matrix()) as world:
@@ -133,7 +133,7 @@ async def test_what_was_kept_is_found_again() -> None:
         assert again["metadata"]["uid"] == volume["metadata"]["uid"]
 
 
-@pytest.mark.parametrize("death", range(1, 30, 4))
+@pytest.mark.parametrize("death", deaths(range(1, 30, 4)))
 async def test_deletion_may_die_at_any_write(death: int) -> None:
     async with whole(matrix(deletionPolicy="Delete")) as world:
         await world.start()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from laws.whole import Whole, matrix, whole
+from laws.whole import Whole, deaths, matrix, whole
 from libresh.kube import foreign
 from support.outside import SYSTEM, Outside, decoded
 
@@ -430,7 +430,7 @@ async def test_a_claim_for_which_nothing_was_begun_asks_nobody(kind: str) -> Non
 
 
 @pytest.mark.parametrize("when", ["after", "before"])
-@pytest.mark.parametrize("death", range(1, 25, 4))
+@pytest.mark.parametrize("death", deaths(range(1, 25, 4)))
 async def test_it_may_die_at_any_write(death: int, when: str) -> None:
     """Killed at the same write of each of its three ways: it still provides, rotates and removes."""
     async with prepared("Redis", admin(), deletionPolicy="Delete") as (found, outside):

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from laws.whole import Whole, whole
+from laws.whole import Whole, deaths, whole
 from libresh.drivers.connection import missing_keys
 from support.hoster import Hoster
 
@@ -203,7 +203,7 @@ async def test_deletion_ends_and_does_with_the_data_as_was_said(policy: str) -> 
         assert (found.connection() == before) == (policy == "Retain")
 
 
-@pytest.mark.parametrize("death", range(1, 6))
+@pytest.mark.parametrize("death", deaths(range(1, 6)))
 async def test_it_may_die_at_any_write(death: int) -> None:
     async with world(deletionPolicy="Delete") as found:
         found.whole.api.faults.crash_after(death)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from laws.test_operator import secrets_of, templates
-from laws.whole import Whole, matrix, whole
+from laws.whole import Whole, deaths, matrix, whole
 
 Object = dict[str, Any]
 COPY = "chat-db-shared"
@@ -75,7 +75,7 @@ async def test_an_ungranted_claim_is_never_copied() -> None:
         assert COPY not in secrets_of(world.api)
 
 
-@pytest.mark.parametrize("death", range(3, 90, 14))
+@pytest.mark.parametrize("death", deaths(range(3, 90, 14)))
 async def test_it_may_die_at_any_write(death: int) -> None:
     async with whole(database("team"), chat()) as world:
         for _ in range(2):

@@ -109,6 +109,7 @@ async def test_a_class_with_a_mistake_is_as_ready_as_its_server_is(kind: tuple[s
         assert ready(world, "ServiceClass", name, "") == ready(world, kind[1]) == "False"
 
 
+@pytest.mark.thorough
 @both
 async def test_many_come_in_with_few_restarts_and_few_passes(kind: tuple[str, str]) -> None:
     async with whole(account(kind, "first")) as world:

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from libresh import operator
 from libresh.api import CLAIMS
 from libresh.catalog.settings import Settings
@@ -31,6 +33,13 @@ COMPARED = (
     "NetworkPolicy",
     "Secret",
 )
+
+
+def deaths(writes: range) -> list[Any]:
+    """The writes at which a story has its operator die: the fast part of the tests tries one in four of them."""
+    return [
+        pytest.param(write, marks=[pytest.mark.thorough] if place % 4 else []) for place, write in enumerate(writes)
+    ]
 
 
 def embedded_classes() -> list[Object]:
