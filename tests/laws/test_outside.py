@@ -124,6 +124,7 @@ async def test_an_account_is_made_once_and_then_there_is_silence(kind: str) -> N
         assert found.not_ready() == {}
         assert works(found, outside, kind)
         assert beside_the_administrator(found) == []
+        assert found.api.get(kind, "mine", "team")["status"]["capabilities"] == ["rotate"]
         assert len(outside.done) == 1
         before = len(found.api.journal)
         await asyncio.sleep(0.5)

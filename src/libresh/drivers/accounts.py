@@ -8,6 +8,7 @@ The credentials Secret is the record: its annotation says which of its keys the 
 A password that is published is therefore one that works.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,7 +25,7 @@ from libresh.plan import naming
 from libresh.plan.actions import Action, From, Mint, Random, Ref, SecretKey, Theirs, Value
 from libresh.plan.actions import Literal as Plain
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
-from libresh.ports import SecretView
+from libresh.ports import SecretView, Watched
 
 ROTATE = "services.libre.sh/rotate"
 """The annotation of a claim that asks for a new password: whenever its text is another one."""
@@ -164,6 +165,41 @@ class Account:
         if reference.kind == "Secret":
             return From(SecretKey(ref.namespace, ref.name, reference.key))
         return Plain(str(((seen.get(ref) or {}).get("data") or {}).get(reference.key, "")))
+
+
+class AccountDriver(ABC):
+    """What all drivers are whose claims are accounts. Each says its kind, its parameters, and what an account is."""
+
+    name = "external"
+    claim_kind: str
+    parameters: type[Server]
+    watches = (*errands.WATCHES, Watched("ConfigMap"))
+
+    @abstractmethod
+    def account_of(self, ask: Ask) -> Account:
+        """The account of one claim."""
+
+    def capabilities(self, parameters: Any) -> tuple[str, ...]:
+        """Passwords are made here. What else the server can do is not known."""
+        return ("rotate",)
+
+    def refuse(self, ask: Ask) -> Stalled | None:
+        """What the server has is known when it was asked."""
+        return None
+
+    def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
+        return self.account_of(ask).looks_at
+
+    def plan(self, ask: Ask, seen: Seen) -> Provision:
+        return provide(self.account_of(ask), seen)
+
+    def withdraw(self, ask: Ask, seen: Seen) -> Withdrawal:
+        return withdraw(self.account_of(ask), seen)
+
+
+def written_host(host: str) -> str:
+    """A host as it is written in an address."""
+    return f"[{host}]" if ":" in host else host
 
 
 # --- provide -----------------------------------------------------------------------------------------------------

@@ -4,21 +4,17 @@ The role owns its database, and nobody else may connect to it but the server's s
 in `build/images/errand/libresh_errand/postgresql.py`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
 from libresh.api.database import Extension, PostgreSQL
-from libresh.drivers import accounts
-from libresh.drivers.accounts import Account, Port, Server
+from libresh.drivers.accounts import Account, AccountDriver, Port, Server, written_host
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
-from libresh.drivers.errands import WATCHES
-from libresh.drivers.model import Ask, Provision, Seen, Withdrawal
+from libresh.drivers.model import Ask
 from libresh.plan import naming
-from libresh.plan.actions import From, Literal, Ref, SecretKey, Template, Value
-from libresh.plan.decision import Stalled
-from libresh.ports import Watched
+from libresh.plan.actions import From, Literal, SecretKey, Template, Value
 
 NAME_LIMIT = 63
 """What PostgreSQL keeps of a name; it cuts off the rest without a word."""
@@ -37,30 +33,28 @@ class Parameters(Server, kw_only=True):
     """Extensions that claims may have besides those PostgreSQL calls trusted. The administrator makes them."""
 
 
-class ExternalPostgreSQL:
+class ExternalPostgreSQL(AccountDriver):
     """Serves PostgreSQL claims on one server that somebody else runs."""
 
-    name = "external"
     claim_kind = "PostgreSQL"
     parameters = Parameters
-    watches = (*WATCHES, Watched("ConfigMap"))
 
-    def capabilities(self, parameters: Any) -> tuple[str, ...]:
-        """Whatever the server can do, nothing of it is known here."""
-        return ()
-
-    def refuse(self, ask: Ask) -> Stalled | None:
-        """What the server has is known when it was asked."""
-        return None
-
-    def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
-        return account_of(ask).looks_at
-
-    def plan(self, ask: Ask, seen: Seen) -> Provision:
-        return accounts.provide(account_of(ask), seen)
-
-    def withdraw(self, ask: Ask, seen: Seen) -> Withdrawal:
-        return accounts.withdraw(account_of(ask), seen)
+    def account_of(self, ask: Ask) -> Account:
+        claim, parameters = ask.claim, ask.parameters
+        assert isinstance(claim, PostgreSQL)
+        asked, name = claim.spec.parameters, name_of(ask)
+        order = {
+            "maintenance": parameters.maintenance_database,
+            "role": name,
+            "database": name,
+            "version": asked.version,
+            "locale": asked.locale,
+            "extensions": sorted(asked.extensions),
+            "allowed": sorted(parameters.extensions),
+            "class": ask.class_name,
+        }
+        names = Children(claim, "pg", "postgresql", asked.version)
+        return Account(ask, names, "postgresql", parameters.port, order, lambda password: connection_of(ask, password))
 
 
 def name_of(ask: Ask) -> str:
@@ -70,28 +64,10 @@ def name_of(ask: Ask) -> str:
     return f"{readable}_{naming.digest_of(claim.namespace, claim.name)[: NAME_LIMIT - READABLE - 1]}"
 
 
-def account_of(ask: Ask) -> Account:
-    claim, parameters = ask.claim, ask.parameters
-    assert isinstance(claim, PostgreSQL)
-    asked, name = claim.spec.parameters, name_of(ask)
-    order = {
-        "maintenance": parameters.maintenance_database,
-        "role": name,
-        "database": name,
-        "version": asked.version,
-        "locale": asked.locale,
-        "extensions": sorted(asked.extensions),
-        "allowed": sorted(parameters.extensions),
-        "class": ask.class_name,
-    }
-    names = Children(claim, "pg", "postgresql", asked.version)
-    return Account(ask, names, "postgresql", parameters.port, order, lambda password: connection_of(ask, password))
-
-
 def connection_of(ask: Ask, password: SecretKey) -> dict[str, Value]:
     """The connection secret, as published for every PostgreSQL."""
     parameters, name = ask.parameters, name_of(ask)
-    host = f"[{parameters.host}]" if ":" in parameters.host else parameters.host
+    host = written_host(parameters.host)
     uri = f"postgresql://{name}:${{password}}@{host}:{parameters.port}/{name}?sslmode={parameters.tls}"
     return {
         "type": Literal(TYPES["PostgreSQL"]),

@@ -3,18 +3,12 @@
 What is done on the server is in `build/images/errand/libresh_errand/redis.py`.
 """
 
-from typing import Any
-
 from libresh.api.cache import Redis
-from libresh.drivers import accounts
-from libresh.drivers.accounts import Account, Port, Server
+from libresh.drivers.accounts import Account, AccountDriver, Port, Server, written_host
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
-from libresh.drivers.errands import WATCHES
-from libresh.drivers.model import Ask, Provision, Seen, Withdrawal
-from libresh.plan.actions import From, Literal, Ref, SecretKey, Template, Value
-from libresh.plan.decision import Stalled
-from libresh.ports import Watched
+from libresh.drivers.model import Ask
+from libresh.plan.actions import From, Literal, SecretKey, Template, Value
 
 
 class Parameters(Server, kw_only=True):
@@ -23,30 +17,23 @@ class Parameters(Server, kw_only=True):
     port: Port = 6379
 
 
-class ExternalRedis:
+class ExternalRedis(AccountDriver):
     """Serves Redis claims on one server that somebody else runs."""
 
-    name = "external"
     claim_kind = "Redis"
     parameters = Parameters
-    watches = (*WATCHES, Watched("ConfigMap"))
 
-    def capabilities(self, parameters: Any) -> tuple[str, ...]:
-        """Memory is shared, and so is whatever else the server has."""
-        return ()
-
-    def refuse(self, ask: Ask) -> Stalled | None:
-        """What the server has is known when it was asked."""
-        return None
-
-    def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
-        return account_of(ask).looks_at
-
-    def plan(self, ask: Ask, seen: Seen) -> Provision:
-        return accounts.provide(account_of(ask), seen)
-
-    def withdraw(self, ask: Ask, seen: Seen) -> Withdrawal:
-        return accounts.withdraw(account_of(ask), seen)
+    def account_of(self, ask: Ask) -> Account:
+        claim, parameters = ask.claim, ask.parameters
+        assert isinstance(claim, Redis)
+        order = {
+            "user": user_of(ask),
+            "prefix": prefix_of(ask),
+            "persistence": claim.spec.parameters.persistence,
+            "class": ask.class_name,
+        }
+        names = Children(claim, "redis", "valkey")
+        return Account(ask, names, "redis", parameters.port, order, lambda password: connection_of(ask, password))
 
 
 def user_of(ask: Ask) -> str:
@@ -59,23 +46,10 @@ def prefix_of(ask: Ask) -> str:
     return f"{ask.parameters.name_prefix}{ask.claim.namespace}:{ask.claim.name}:"
 
 
-def account_of(ask: Ask) -> Account:
-    claim, parameters = ask.claim, ask.parameters
-    assert isinstance(claim, Redis)
-    order = {
-        "user": user_of(ask),
-        "prefix": prefix_of(ask),
-        "persistence": claim.spec.parameters.persistence,
-        "class": ask.class_name,
-    }
-    names = Children(claim, "redis", "valkey")
-    return Account(ask, names, "redis", parameters.port, order, lambda password: connection_of(ask, password))
-
-
 def connection_of(ask: Ask, password: SecretKey) -> dict[str, Value]:
     """The connection secret, as published for every Redis, with the prefix that all keys must have."""
     parameters, user = ask.parameters, user_of(ask)
-    host = f"[{parameters.host}]" if ":" in parameters.host else parameters.host
+    host = written_host(parameters.host)
     scheme = "redis" if parameters.tls == "disable" else "rediss"
     uri = f"{scheme}://{user}:${{password}}@{host}:{parameters.port}/0"
     values: dict[str, Value] = {
