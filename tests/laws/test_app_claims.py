@@ -120,13 +120,8 @@ async def test_somebody_deletes_the_connection_and_it_comes_back() -> None:
 async def test_it_may_die_at_any_write(death: int) -> None:
     async with served(office(namespace="team", **grant("default")), claim()) as world:
         for _ in range(2):
-            world.api.faults.crash_after(death)
-            await world.start()
-            await world.until_dead_or_settled()
-            await world.kill()
-            world.api.faults.heal()
-        await world.start()
-        await world.settle()
+            await world.die(death)
+        await world.rise()
         assert world.not_ready() == {}
         assert value(world, "uri") == ADDRESS
 

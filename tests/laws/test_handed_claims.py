@@ -354,21 +354,11 @@ async def test_it_may_die_at_any_write(story: Story, death: int) -> None:
         install(found, story)
         story.stub(found.api)
         found.api.create(claim(parameters={"extensions": ["pg_trgm"]}, deletionPolicy="Delete"))
-        found.api.faults.crash_after(death)
-        await found.start()
-        await found.until_dead_or_settled()
-        await found.kill()
-        found.api.faults.heal()
-        await found.start()
-        await found.settle()
+        await found.die(death)
+        await found.rise()
         assert found.not_ready() == {}
-        found.api.faults.crash_after(death)
-        found.api.delete("PostgreSQL", CLAIM_NAME, SPACE)
-        await found.until_dead_or_settled()
-        await found.kill()
-        found.api.faults.heal()
-        await found.start()
-        await found.settle()
+        await found.die(death, lambda: found.api.delete("PostgreSQL", CLAIM_NAME, SPACE))
+        await found.rise()
         assert found.api.get("PostgreSQL", CLAIM_NAME, SPACE) is None
         assert all_theirs(found, story) == []
 

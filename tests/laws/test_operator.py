@@ -39,13 +39,8 @@ async def test_it_may_die_at_any_write(death: int, when: str) -> None:
     """Killed at the `death`th write, started again, and again at the `death`th write from there: it still settles."""
     async with whole(matrix()) as world:
         for _ in range(2):
-            getattr(world.api.faults, f"crash_{when}")(death)
-            await world.start()
-            await world.until_dead_or_settled()
-            await world.kill()
-            world.api.faults.heal()
-        await world.start()
-        await world.settle()
+            await world.die(death, when=when)
+        await world.rise()
         assert world.not_ready() == {}
 
 
@@ -138,13 +133,8 @@ async def test_deletion_may_die_at_any_write(death: int) -> None:
     async with whole(matrix(deletionPolicy="Delete")) as world:
         await world.start()
         await world.settle()
-        world.api.faults.crash_after(death)
-        world.api.delete("Matrix", "chat", "team")
-        await world.until_dead_or_settled()
-        await world.kill()
-        world.api.faults.heal()
-        await world.start()
-        await world.settle()
+        await world.die(death, lambda: world.api.delete("Matrix", "chat", "team"))
+        await world.rise()
         assert {name for name in world.state() if " team/" in name} == set()
 
 

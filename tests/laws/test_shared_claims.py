@@ -79,13 +79,8 @@ async def test_an_ungranted_claim_is_never_copied() -> None:
 async def test_it_may_die_at_any_write(death: int) -> None:
     async with whole(database("team"), chat()) as world:
         for _ in range(2):
-            world.api.faults.crash_after(death)
-            await world.start()
-            await world.until_dead_or_settled()
-            await world.kill()
-            world.api.faults.heal()
-        await world.start()
-        await world.settle()
+            await world.die(death)
+        await world.rise()
         assert world.not_ready() == {}
 
 

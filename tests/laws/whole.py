@@ -1,7 +1,7 @@
 """The whole operator over the fake API server and the contract stub of Kubernetes' controllers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,6 +113,21 @@ class Whole:
         for task in (settled, died):
             task.cancel()
         await asyncio.gather(settled, died, return_exceptions=True)
+
+    async def die(self, write: int, step: Callable[[], Any] = lambda: None, when: str = "after") -> None:
+        """After `step` the operator is ended at the `write`th write from now, if it has as many to make."""
+        getattr(self.api.faults, f"crash_{when}")(write)
+        step()
+        if not self.managers:
+            await self.start()
+        await self.until_dead_or_settled()
+        await self.kill()
+        self.api.faults.heal()
+
+    async def rise(self) -> None:
+        """A new operator, until it has nothing left to do."""
+        await self.start()
+        await self.settle()
 
     def not_ready(self) -> dict[str, str]:
         """Every object of ours that is not Ready, with what it says."""
