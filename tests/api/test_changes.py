@@ -63,6 +63,26 @@ def test_forbids(verdict: Any, old: Any, new: Any, forbidden: bool) -> None:
     assert Change("x", verdict, "because").forbids(old, new) is forbidden
 
 
+@pytest.mark.parametrize("driver", drivers().values(), ids=lambda driver: f"{driver.claim_kind}-{driver.name}")
+def test_who_hands_claims_on_says_of_every_edit_that_is_made_what_follows(driver: Any) -> None:
+    """What the kind says of it is of servers that libre.sh runs."""
+    if driver.name == "embedded":
+        return
+    kind = next(kind for kind in CLAIMS if kind.KIND.kind == driver.claim_kind)
+    declared = {change.field: change for change in changes_of(None, kind)}
+    told = {change.field: change.words for change in changes_of(driver, kind)}
+    same = {"extensions"} if driver.name in ("cloudnative-pg", "zalando") else set()
+    for field, change in declared.items():
+        if change.verdict in ("allowed", "grows") and field not in same:
+            assert told[field] != change.words, field
+
+
+def test_what_grows_says_both_ways() -> None:
+    change = Change("storage", "grows", "it cannot", grown="it does").told_otherwise("nothing follows")
+    assert change.words == "nothing follows. Downwards never: it cannot"
+    assert change.message == "storage can grow but not shrink: it cannot"
+
+
 def test_a_driver_goes_before_the_kind() -> None:
     kind = (Change("a", "allowed", "x"), Change("b", "allowed", "x"))
     assert table_of(kind, (Change("b", "refused", "y"),)) == (kind[0], Change("b", "refused", "y"))

@@ -170,7 +170,7 @@ CREATED: dict[str, tuple[Object, str]] = {
     "a class in capitals": (made("Redis", {"className": "Standard"}), f"spec.className: .*{REF}"),
     "an unknown version of PostgreSQL": (
         made("PostgreSQL", {"parameters": {"version": "9.6"}}),
-        'spec.parameters.version: Unsupported value: "9.6": supported values: "17"',
+        'spec.parameters.version: Unsupported value: "9.6": supported values: "13", "14", "15", "16", "17", "18"',
     ),
     "a version that is a number": (
         made("PostgreSQL", {"parameters": {"version": 17}}),

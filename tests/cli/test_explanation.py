@@ -343,8 +343,9 @@ CONDITIONS
 it is ready, for 2 h: m (R)
 
 TO CHANGE
-spec.parameters.storage: grows; no volume can be made smaller without risking what is on it. Keep
-the size it has, or make a smaller claim and move the data to it
+spec.parameters.storage: grows; the volume grows, where its StorageClass can. Downwards never: no
+volume can be made smaller without risking what is on it. Keep the size it has, or make a smaller
+claim and move the data to it
 spec.parameters.version: operation; another major version has another format on disk, and the
 operation that converts it is not there yet. Make a new claim of the other version and move the data
 to it

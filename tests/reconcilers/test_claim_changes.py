@@ -68,6 +68,10 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], str, str]] = {
         "PostgreSQL", {"locale": "C"}, {"locale": "fr_FR.UTF-8"}, "ChangeRefused",
         "spec.parameters.locale cannot be changed: PostgreSQL fixes it",
     ),
+    "another major version": (
+        "PostgreSQL", {"version": "17"}, {"version": "18"}, "ChangeRefused",
+        "spec.parameters.version cannot be changed yet: another major version has another format on disk",
+    ),
     "a cache that begins to be kept": (
         "Redis", {}, {"persistence": True}, "ChangeRefused", "spec.parameters.persistence cannot be changed",
     ),
@@ -153,6 +157,21 @@ async def test_data_of_another_major_version_is_not_touched() -> None:
     assert outcome.reason == "ChangeRefused"
     assert "spec.parameters.version cannot be changed yet" in outcome.message
     assert running(world) == stands, "PostgreSQL 17 is not started on data of 18"
+
+
+async def test_a_version_that_the_class_does_not_have_is_refused_before_anything_is_made() -> None:
+    world = World()
+    world.put(cls("std", claimKind="PostgreSQL"))
+    spec = {"className": "std", "parameters": {"version": "16"}}
+    metadata = {"name": "mine", "namespace": "acme"}
+    ref = world.put({"apiVersion": GROUPS["PostgreSQL"], "kind": "PostgreSQL", "metadata": metadata, "spec": spec})
+    outcome = (await settle(world, ref)).outcome
+    assert outcome == Stalled(
+        "VersionMissing",
+        "spec.parameters.version: ServiceClass std has PostgreSQL 17, not 16; ask for what it has, or name another "
+        "class",
+    )
+    assert running(world) == {}
 
 
 async def test_a_claim_without_a_record_gets_one_and_is_not_held() -> None:

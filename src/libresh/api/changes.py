@@ -4,7 +4,7 @@ A kind of claim says it of each of its parameters (`CHANGES`); a driver may be s
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from libresh.api.meta import FORBIDDEN, Rule
@@ -19,13 +19,14 @@ class Change:
     """What becomes of an edit of one parameter.
 
     `told` ends the sentence: of what is allowed, what happens; otherwise the reason and the way out. `given` names a
-    switch among the parameters without which all is allowed.
+    switch among the parameters without which all is allowed. `grown`: of what grows, what happens then.
     """
 
     field: str
     verdict: Verdict
     told: str
     given: str = ""
+    grown: str = ""
 
     @property
     def message(self) -> str:
@@ -40,7 +41,12 @@ class Change:
     @property
     def words(self) -> str:
         """What happens, or why not; and under which switch that holds."""
-        return f"{self.told} (with {self.given})" if self.given else self.told
+        told = f"{self.grown}. Downwards never: {self.told}" if self.grown else self.told
+        return f"{told} (with {self.given})" if self.given else told
+
+    def told_otherwise(self, words: str) -> "Change":
+        """The same, where something else follows, or nothing. What is never made is not told of."""
+        return replace(self, grown=words) if self.verdict == "grows" else replace(self, told=words)
 
     def forbids(self, old: Any, new: Any) -> bool:
         """Whether the edit from `old` to `new` is one that is not made."""
@@ -77,4 +83,5 @@ STORAGE = Change(
     "grows",
     "no volume can be made smaller without risking what is on it. Keep the size it has, or make a smaller claim and "
     "move the data to it",
+    grown="the volume grows, where its StorageClass can",
 )

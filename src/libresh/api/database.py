@@ -26,9 +26,8 @@ class PostgreSQLParameters(Struct):
         STORAGE,
         Change(
             "version",
-            "operation",
-            "another major version has another format on disk, and the operation that converts it is not there yet. "
-            "Make a new claim of the other version and move the data to it",
+            "allowed",
+            "whoever serves it brings the data to the other major version, if that can be done",
         ),
         Change("extensions", "allowed", "what is added is created; what is taken out stays until somebody drops it"),
         Change(
@@ -51,7 +50,10 @@ class PostgreSQLParameters(Struct):
     storage: Annotated[Quantity, msgspec.Meta(description="Room for the data, for example 5Gi. It can grow later.")] = (
         "5Gi"
     )
-    version: Annotated[Literal["17"], msgspec.Meta(description="Major version of PostgreSQL.")] = "17"
+    version: Annotated[
+        Literal["13", "14", "15", "16", "17", "18"],
+        msgspec.Meta(description="Major version of PostgreSQL. Which ones there are depends on the class."),
+    ] = "17"
     extensions: Annotated[
         list[Extension],
         msgspec.Meta(

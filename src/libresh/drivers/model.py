@@ -5,7 +5,7 @@ To add a driver make one folder below `libresh.drivers` (or a package that offer
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Protocol, get_type_hints
 
@@ -158,9 +158,10 @@ def declared_changes(kind: type[Claim]) -> tuple[Change, ...]:
 
 
 def told_otherwise(claim_kind: str, told: str) -> tuple[Change, ...]:
-    """The edits that are allowed, with other words: for drivers that do something else, or nothing, about them."""
+    """The edits that are made, with other words: for drivers that do something else, or nothing, about them."""
     kind = next(kind for kind in CLAIMS if kind.KIND.kind == claim_kind)
-    return tuple(replace(change, told=told) for change in declared_changes(kind) if change.verdict == "allowed")
+    made = [change for change in declared_changes(kind) if change.verdict in ("allowed", "grows")]
+    return tuple(change.told_otherwise(told) for change in made)
 
 
 def runs_server(driver: Driver | None) -> bool:

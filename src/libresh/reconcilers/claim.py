@@ -117,7 +117,7 @@ class ClaimReconciler(Generic[C]):
         driver = drivers()[obj.KIND.kind, chosen.driver]
         refused = refuse_edit(driver, ask)
         if refused is not None:
-            before = as_before(ask)
+            before = as_before(driver, ask)
             if before is None:
                 return Observed(self.settings, chosen, refused)
             ask = before
@@ -259,21 +259,21 @@ def refuse_edit(driver: Driver, ask: Ask) -> Stalled | None:
         if holds and change.forbids(old.get(change.field), new.get(change.field)):
             return Stalled(CHANGE_REFUSED, f"spec.parameters.{change.message}. It runs as before: set it back")
     stop = driver.refuse(ask)
-    before = as_before(ask) if stop is not None else None
-    return stop if before is not None and driver.refuse(before) is None else None
+    return stop if stop is not None and as_before(driver, ask) is not None else None
 
 
-def as_before(ask: Ask) -> Ask | None:
+def as_before(driver: Driver, ask: Ask) -> Ask | None:
     """The same with the parameters on record: an edit that is refused changes nothing of what runs.
 
-    None where the record does not fit the kind, as when a later libre.sh wrote it: then nothing is touched at all.
+    None where the record fits neither kind nor driver, as when a later libre.sh wrote it: then nothing is touched.
     """
     try:
         before = msgspec.convert(ask.claim.status.asked, type(ask.claim.asked))
     except msgspec.ValidationError:
         return None
     spec = msgspec.structs.replace(ask.claim.spec, parameters=before)
-    return replace(ask, claim=msgspec.structs.replace(ask.claim, spec=spec))
+    found = replace(ask, claim=msgspec.structs.replace(ask.claim, spec=spec))
+    return found if driver.refuse(found) is None else None
 
 
 def refuse(refused: Stalled, outcome: Outcome) -> Stalled:

@@ -6,6 +6,7 @@ import pytest
 from asking import ask_of, complaint, driver_of, plan_with, wished
 
 from libresh.drivers.cloudnative_pg import phases
+from libresh.drivers.cloudnative_pg.driver import build_cluster
 from libresh.drivers.connection import OPTIONAL, REQUIRED
 from libresh.plan.actions import From, Literal, Object, SecretKey, Template
 from libresh.plan.decision import Settled, Stalled, Waiting
@@ -86,7 +87,7 @@ def test_backups_by_the_plugin() -> None:
         {
             "name": "barman-cloud.cloudnative-pg.io",
             "isWALArchiver": True,
-            "parameters": {"barmanObjectName": "offsite", "serverName": "team.my-db-pg.12345678"},
+            "parameters": {"barmanObjectName": "offsite", "serverName": "team.my-db-pg.12345678-17"},
         }
     ]
     assert made["ScheduledBackup"]["spec"] == {
@@ -113,7 +114,7 @@ def test_backups_by_its_own_means() -> None:
         "barmanObjectStore": {
             "destinationPath": "s3://backups/",
             "endpointURL": "https://s3.example.org",
-            "serverName": "team.my-db-pg.12345678",
+            "serverName": "team.my-db-pg.12345678-17",
             "s3Credentials": {
                 "accessKeyId": {"name": "keys", "key": "access-key-id"},
                 "secretAccessKey": {"name": "keys", "key": "secret-access-key"},
@@ -121,6 +122,28 @@ def test_backups_by_its_own_means() -> None:
         },
     }
     assert made["ScheduledBackup"]["spec"]["method"] == "barmanObjectStore"
+
+
+STORE = {"destinationPath": "s3://b/", "credentials": {"name": "keys"}}
+BY_CATALOG = {"imageCatalog": {"name": "postgresql"}}
+BOTH = {"images": {"17": "images.example.org/postgresql:17", "18": "images.example.org/postgresql:18"}}
+
+
+@pytest.mark.parametrize("images", [BOTH, BY_CATALOG], ids=["images", "catalog"])
+@pytest.mark.parametrize("where", [{"objectStore": "offsite"}, {"barmanObjectStore": STORE}], ids=["plugin", "own"])
+def test_another_major_version_has_an_archive_of_its_own_and_the_way_back_is_the_same(
+    images: Object, where: Object
+) -> None:
+    parameters = {**images, "backup": {"schedule": "0 3 * * *", **where}}
+    live: Object | None = None
+    names = []
+    for version in ("17", "17", "18", "18", "17"):
+        found = ask_of(DRIVER, parameters, spec={"parameters": {"version": version}})
+        live = build_cluster(found, live)
+        spec = live["spec"]
+        place = spec["plugins"][0]["parameters"] if "plugins" in spec else spec["backup"]["barmanObjectStore"]
+        names.append(place["serverName"].removeprefix("team.my-db-pg.12345678"))
+    assert names == ["-17", "-17", "-18", "-18", "-17"]
 
 
 def test_the_connection_has_the_authority_and_says_how_to_use_tls() -> None:

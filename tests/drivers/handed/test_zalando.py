@@ -94,6 +94,25 @@ def test_a_state_of_tomorrow_is_repeated() -> None:
     assert not found.ready
 
 
+def test_an_upgrade_that_failed_is_told_although_it_runs() -> None:
+    live: Object = {
+        "apiVersion": "acid.zalan.do/v1",
+        "kind": "postgresql",
+        "metadata": {
+            "name": "pg-my-db",
+            "namespace": "team",
+            "annotations": {"last-major-upgrade-failure": "2026-11-01T10:00:00Z"},
+        },
+        "spec": {"postgresql": {"version": "18"}},
+        "status": {"PostgresClusterStatus": "Running"},
+    }
+    found = states.standing_of(live, bound=True)
+    assert isinstance(found, Stalled)
+    assert found.ready
+    assert "is running, but could not be brought to PostgreSQL 18" in found.message
+    assert "set spec.parameters.version back" in found.message
+
+
 def test_a_name_that_is_too_long_is_refused() -> None:
     ask = ask_of(DRIVER, {"teamId": "a-team-with-quite-a-long-name"})
     assert DRIVER.refuse(ask) is None

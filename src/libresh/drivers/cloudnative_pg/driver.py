@@ -6,13 +6,17 @@
 
 Fields and their meaning: CloudNativePG 1.27, "API Reference" (Cluster, Database, ScheduledBackup), "Connecting from an
 application" (keys of the Secret), "Certificates" (`<cluster>-ca`, names in the server's certificate), "PostgreSQL
-Database Management" (extensions), "Backup"; plugin-barman-cloud 0.11, "Using the Barman Cloud Plugin".
+Database Management" (extensions), "PostgreSQL Upgrades" (offline in-place major upgrades, backup and WAL archive
+considerations; what is refused: internal/webhook/v1/cluster_webhook.go, `validateImageChange`), "Backup";
+plugin-barman-cloud 0.11, "Using the Barman Cloud Plugin".
 """
 
+import re
 from typing import Any, Literal
 
 import msgspec
 
+from libresh.api.changes import STORAGE, Change
 from libresh.api.database import PostgreSQL
 from libresh.drivers import handed
 from libresh.drivers.cloudnative_pg import phases
@@ -39,6 +43,8 @@ DATABASE = "app"
 SECRETS = "cnpg.io/userType=app"
 """The label of Secrets with the credentials of applications ("Labels and Annotations")."""
 IMAGE_MISSING = "ImageMissing"
+OF_VERSION = re.compile(r"-\d+$")
+"""How a folder in the object store ends: with the major version."""
 
 
 class Catalog(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -122,6 +128,16 @@ class CloudNativePG:
     claim_kind = "PostgreSQL"
     parameters = Parameters
     watches = (Watched("Secret", writes=True), Watched(COMPOSED, writes=True))
+    changes = (
+        STORAGE.told_otherwise("the volumes of all instances grow, where their StorageClass can"),
+        Change(
+            "version",
+            "allowed",
+            "all instances stop, the data is converted, and replicas are copied anew: nobody can connect meanwhile. "
+            "Only up, to 16 or later, and with images of one distribution; if it fails, set the version back. Moments "
+            "before it cannot be restored into what runs after it, and new ones only from the next backup on",
+        ),
+    )
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
         """What the class's clusters can do. Instances that may share a node do not survive its loss."""
@@ -295,13 +311,24 @@ def build_backup(ask: Ask, live: Object | None) -> Object:
 
 def server_name(ask: Ask, live: Object | None) -> str:
     """The folder of a cluster in the object store, which many share: never that of another cluster, not even of one
-    that had the same name, as an archive that is not empty is refused. A cluster keeps the one it began with."""
+    that had the same name, as an archive that is not empty is refused. A cluster keeps the one it began with, until
+    another major version runs: its archive begins anew, and must not lie among that of the one before."""
+    version = claim_of(ask).spec.parameters.version
     spec = (live or {}).get("spec") or {}
     plugins = spec.get("plugins") or [{}]
     for place in (plugins[0].get("parameters"), (spec.get("backup") or {}).get("barmanObjectStore")):
         if isinstance(place, dict) and isinstance(place.get("serverName"), str):
-            return str(place["serverName"])
-    return f"{ask.claim.namespace}.{name_of(ask)}.{ask.claim.metadata.uid[:8]}"
+            name = str(place["serverName"])
+            same = version_of(ask.parameters, spec) in ("", version)
+            return name if same else f"{OF_VERSION.sub('', name)}-{version}"
+    return f"{ask.claim.namespace}.{name_of(ask)}.{ask.claim.metadata.uid[:8]}-{version}"
+
+
+def version_of(parameters: Parameters, spec: Object) -> str:
+    """The major version that a Cluster's spec asks for; "" where its image is none of the class's."""
+    if isinstance(catalog := spec.get("imageCatalogRef"), dict):
+        return str(catalog.get("major", ""))
+    return next((version for version, image in parameters.images.items() if image == spec.get("imageName")), "")
 
 
 def build_database(ask: Ask) -> Object:

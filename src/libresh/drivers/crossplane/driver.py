@@ -25,7 +25,7 @@ from libresh.drivers.composition.paths import BadPath, Path
 from libresh.drivers.composition.shape import Unfit
 from libresh.drivers.connection import OPTIONAL, REQUIRED, TYPES
 from libresh.drivers.handed import Handed
-from libresh.drivers.model import Ask, Provision, Seen
+from libresh.drivers.model import Ask, Provision, Seen, told_otherwise
 from libresh.plan import actions
 from libresh.plan.actions import From, Object, Ref, SecretKey, Template, Value
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
@@ -173,6 +173,7 @@ class ByCrossplane:
     def __init__(self, claim_kind: str) -> None:
         self.claim_kind = claim_kind
         self.parameters = parameters_for(claim_kind)
+        self.changes = told_otherwise(claim_kind, "the class's patches and Crossplane's composition say what follows")
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
         """Nothing is known of what a composition can do."""

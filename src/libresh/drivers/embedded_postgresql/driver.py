@@ -15,6 +15,7 @@ from typing import Literal as OneOf
 
 import msgspec
 
+from libresh.api.changes import Change
 from libresh.api.claims import Quantity
 from libresh.api.database import PostgreSQL
 from libresh.api.quantity import parse
@@ -49,6 +50,9 @@ SCOPE_LABEL, ROLE_LABEL, MEMBER_LABEL = "libre.sh/scope", "libre.sh/role", "libr
 PATRONI_NOTES = ("config", "leader", "failover", "sync")
 PASSWORDS = ("password", "superuser-password", "replication-password")
 MOST_MEMBERS = 3
+VERSIONS = ("17",)
+"""The major versions there are images of."""
+VERSION_MISSING = "VersionMissing"
 LEFT_BY_THREE = "LeftByThreeMembers"  # the class has one member, the volumes of three are there
 ROLES_CALLBACK = "/usr/local/bin/libresh-postgresql-roles"
 MEMBER_TOOL = "libresh_member.py"
@@ -130,14 +134,29 @@ class EmbeddedPostgreSQL:
         Watched("Pod", verbs=("patch", "update")),
     )
 
+    changes = (
+        Change(
+            "version",
+            "operation",
+            "another major version has another format on disk, and the operation that converts it is not there yet. "
+            "Make a new claim of the other version and move the data to it",
+        ),
+    )
+
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
         """It grows where the StorageClass lets it, and has its room for itself. Only three members survive a node."""
         return ("expand", "ha", "quota") if parameters.members > 1 else ("expand", "quota")
 
     def refuse(self, ask: Ask) -> Stalled | None:
         """A PostgreSQL needs some room even when empty."""
-        storage = ask.claim.spec.parameters.storage  # type: ignore[attr-defined]
-        return refuse_volume("spec.parameters.storage", storage, least="256Mi")
+        asked = names_of(ask).database.spec.parameters
+        if asked.version not in VERSIONS:
+            return Stalled(
+                VERSION_MISSING,
+                f"spec.parameters.version: ServiceClass {ask.class_name} has PostgreSQL {', '.join(VERSIONS)}, not "
+                f"{asked.version}; ask for what it has, or name another class",
+            )
+        return refuse_volume("spec.parameters.storage", asked.storage, least="256Mi")
 
     def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
         names, members = names_of(ask), ask.parameters.members

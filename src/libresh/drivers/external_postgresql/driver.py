@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from libresh.api.changes import STORAGE, Change
 from libresh.api.database import Extension, PostgreSQL
 from libresh.drivers.accounts import Account, AccountDriver, Port, Server, written_host
 from libresh.drivers.children import Children
@@ -38,6 +39,20 @@ class ExternalPostgreSQL(AccountDriver):
 
     claim_kind = "PostgreSQL"
     parameters = Parameters
+    changes = (
+        STORAGE.told_otherwise("nothing follows: the room is the server's"),
+        Change(
+            "version",
+            "allowed",
+            "nothing is converted: say which one the server has once it was upgraded; any other is refused by name",
+        ),
+        Change(
+            "extensions",
+            "allowed",
+            "what is added is created, if the server has it and PostgreSQL or the class trusts it; what is taken out "
+            "stays until somebody drops it",
+        ),
+    )
 
     def account_of(self, ask: Ask) -> Account:
         claim, parameters = ask.claim, ask.parameters

@@ -4,6 +4,7 @@ What is done on the server is in `build/images/errand/libresh_errand/redis.py`.
 """
 
 from libresh.api.cache import Redis
+from libresh.api.changes import Change
 from libresh.drivers.accounts import Account, AccountDriver, Port, Server, written_host
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
@@ -22,6 +23,10 @@ class ExternalRedis(AccountDriver):
 
     claim_kind = "Redis"
     parameters = Parameters
+    changes = (
+        Change("memory", "allowed", "nothing follows: the memory is the server's"),
+        Change("persistence", "allowed", "nothing is set: a server that does not keep what it has is refused"),
+    )
 
     def account_of(self, ask: Ask) -> Account:
         claim, parameters = ask.claim, ask.parameters

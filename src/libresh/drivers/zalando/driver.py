@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from libresh.api.changes import STORAGE, Change
 from libresh.api.database import PostgreSQL
 from libresh.drivers import handed
 from libresh.drivers.handed import Handed
@@ -85,6 +86,17 @@ class Zalando:
     claim_kind = "PostgreSQL"
     parameters = Parameters
     watches = (Watched("Secret", writes=True), Watched(COMPOSED, writes=True))
+    changes = (
+        STORAGE.told_otherwise("the operator makes the volumes of all members larger, where their StorageClass can"),
+        Change(
+            "version",
+            "allowed",
+            "where the operator's major_version_upgrade_mode is manual or full the members restart, and it converts "
+            "the data of a healthy cluster within minutes, in which nobody can connect; with off the old version runs "
+            "on. If it failed, set the version back: it tries again only then. There is no way down, a lower version "
+            "is ignored",
+        ),
+    )
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
         """What the class's clusters can do. Whether the write-ahead log is archived is the operator's configuration."""

@@ -13,6 +13,10 @@ from libresh.plan.observed import status_of
 
 RUNNING = "Running"
 ROLLING = "Rolling"
+UPGRADE_FAILED = "UpgradeFailed"
+FAILURE = "last-major-upgrade-failure"
+"""The annotation of a cluster that could not be brought to another major version (pkg/cluster/majorversionupgrade.go);
+the operator tries again only after the version was set back."""
 LOOK = "the events of the object and the operator's log say why"
 
 
@@ -41,10 +45,23 @@ def standing_of(cluster: Object, *, bound: bool) -> Outcome:
     word = handed.said(status_of(cluster).get("PostgresClusterStatus"))
     name = handed.ref_of(cluster)
     if word == RUNNING:
-        return Settled(f"{name} is running")
+        return running(cluster, str(name))
     state = STATES.get(word, State("this state is not known to libre.sh"))
     words = f"{name}: {state.meaning}" + (f" ({word})" if word else "")
     if state.way_out:
         return Stalled(handed.FAILED, f"{words}; {state.way_out}")
     usable = bound and state.usable
     return Waiting(ROLLING if usable else handed.NOT_READY, words, ready=usable)
+
+
+def running(cluster: Object, name: str) -> Outcome:
+    """A cluster that runs may be of an older version than is asked for."""
+    if FAILURE not in (cluster["metadata"].get("annotations") or {}):
+        return Settled(f"{name} is running")
+    version = handed.said(cluster["spec"].get("postgresql", {}).get("version"))
+    return Stalled(
+        UPGRADE_FAILED,
+        f"{name} is running, but could not be brought to PostgreSQL {version}: {LOOK}; set spec.parameters.version "
+        "back",
+        ready=True,
+    )
