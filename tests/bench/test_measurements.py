@@ -21,6 +21,7 @@ def hurry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(small, "TOUCH_SECONDS", 0.0)
 
 
+@pytest.mark.thorough
 def test_the_runtime_adopts_restarts_and_follows_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     hurry(monkeypatch)
     found = small.measure(lambda: InMemory([CRD]), libresh(), 5)
@@ -30,6 +31,7 @@ def test_the_runtime_adopts_restarts_and_follows_changes(monkeypatch: pytest.Mon
     assert found["rss_mb"] > 10
 
 
+@pytest.mark.thorough
 def test_the_operator_settles_and_then_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     hurry(monkeypatch)
     found = product.measure(lambda: InMemory(product.manifests("crds")), 1, secrets=10, seconds=0.2)
