@@ -15,6 +15,7 @@ E2E = Path(__file__).parent / "e2e"
 NODES = ("test_operators", "test_nodes", "test_failover")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What needs real parts runs in two rows at once, each with a cluster of its own: stories that one node is enough
     for; and the parts by themselves, then stories of many nodes."""
