@@ -15,14 +15,12 @@ E2E = Path(__file__).parent / "e2e"
 NODES = ("test_operators", "test_nodes", "test_failover")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs real parts runs in two rows at once, each with a cluster of its own: stories that one node is enough
-    for; and the parts by themselves, then stories of many nodes."""
+    """What needs real parts is one of two rows, which tools/check runs at once, each with a cluster of its own."""
     for item in items:
         if item.get_closest_marker("e2e") or item.get_closest_marker("apiserver"):
-            small = item.path.parent == E2E and item.path.stem not in NODES
-            item.add_marker(pytest.mark.xdist_group("one node" if small else "parts and nodes"))
+            story = item.path.parent == E2E and item.path.stem not in NODES
+            item.add_marker("stories" if story else "parts")
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from libresh.local import state
 from libresh.local.spec import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "-".join(("e2e", *filter(None, [os.environ.get("PYTEST_XDIST_WORKER")])))
+NAME = os.environ.get("LIBRESH_E2E_CLUSTER", "e2e")
 """The cluster's name. It decides the folder and the address ranges, so that the person's own cluster is never met, and
-each of several rows of tests has its own."""
+each of several runs at once has its own."""
 KEEP = "LIBRESH_E2E_KEEP"
 """Set to leave the cluster as it is afterwards, and to go on with the one that is there."""
 BUILDING = 3600
