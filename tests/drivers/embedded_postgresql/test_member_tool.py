@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+import urllib.error
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -23,6 +24,18 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
     vars(psycopg).update(Error=RuntimeError, OperationalError=RuntimeError, sql=SimpleNamespace())
     monkeypatch.setitem(sys.modules, "psycopg", psycopg)
     spec = importlib.util.spec_from_file_location("libresh_member", TOOL)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def alone(tool: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What an only member does at its start; it lies beside the other tool."""
+    monkeypatch.setitem(sys.modules, "libresh_member", tool)
+    spec = importlib.util.spec_from_file_location("libresh_alone", TOOL.parent / driver.ALONE_TOOL)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -136,3 +149,58 @@ def test_a_replica_does_nothing_of_this(tool: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(tool.os, "execv", lambda path, arguments: words.extend(arguments))
     tool.main(["on_start", "replica", "db-pg"])
     assert words == [driver.ROLES_CALLBACK, "on_start", "replica", "db-pg"]
+
+
+# --- the only member ---------------------------------------------------------------------------------------------
+
+
+def noted(settings: Any) -> dict[str, Any]:
+    return {"metadata": {"resourceVersion": "7", "annotations": {"config": json.dumps(settings)}}}
+
+
+SETTINGS: dict[str, tuple[Any, Any]] = {
+    "of a cluster that was made before": (
+        {"ttl": 30, "postgresql": {"use_pg_rewind": True}},
+        {"ttl": 30, "postgresql": {"use_pg_rewind": True, "parameters": {"max_connections": 50}}},
+    ),
+    "that say another number": (
+        {"postgresql": {"parameters": {"max_connections": 100, "wal_level": "logical"}}},
+        {"postgresql": {"parameters": {"max_connections": 50, "wal_level": "logical"}}},
+    ),
+    "that are right": ({"postgresql": {"parameters": {"max_connections": "50"}}}, None),
+    "that are empty": ({"postgresql": None}, {"postgresql": {"parameters": {"max_connections": 50}}}),
+}
+
+
+@pytest.mark.parametrize(("found", "written"), SETTINGS.values(), ids=SETTINGS)
+def test_the_only_member_brings_settings_before_it_starts(alone: Any, found: Any, written: Any) -> None:
+    api = Api(noted(found))
+    alone.bring("db-pg", {"max_connections": 50}, ask=api)
+    if written is None:
+        assert api.written == []
+        return
+    ((path, body),) = api.written
+    assert path == "configmaps/db-pg-config"
+    assert body["metadata"]["resourceVersion"] == "7"
+    assert json.loads(body["metadata"]["annotations"]["config"]) == written
+
+
+def test_a_cluster_that_is_yet_to_be_made_is_left_to_its_configuration(alone: Any) -> None:
+    def absent(verb: str, path: str, body: Any = None) -> Any:
+        raise urllib.error.HTTPError(path, 404, "Not Found", None, None)  # type: ignore[arg-type]
+
+    alone.bring("db-pg", {"max_connections": 50}, ask=absent)
+    alone.bring("db-pg", {"max_connections": 50}, ask=Api({"metadata": {"resourceVersion": "1"}}))
+
+
+def test_the_only_member_waits_for_the_api_server(alone: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    answers = iter([OSError("unreachable"), OSError("unreachable"), None])
+
+    def step() -> None:
+        if problem := next(answers):
+            raise problem
+
+    rests: list[float] = []
+    alone.until_done(step, sleep=rests.append)
+    assert rests == [2, 2]
+    assert capsys.readouterr().err.count("unreachable") == 1

@@ -14,14 +14,15 @@ from libresh.drivers import drivers
 
 GOLDEN = Path(__file__).parent / "golden"
 DRIVER = drivers()["PostgreSQL", "embedded"]
-CASES = {"one": {}, "three": {"members": 3}}
+CASES = {"one": {}, "connections": {"maxConnections": 50}, "three": {"members": 3}}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_it_becomes_just_these_objects(case: str) -> None:
     found = samples.applied(samples.planned(samples.Variant(DRIVER, CASES[case])))
     for each in found:
-        each.get("data", {}).pop("libresh_member.py", None)  # code, which has its own tests
+        for tool in ("libresh_member.py", "libresh_alone.py"):
+            each.get("data", {}).pop(tool, None)  # code, which has its own tests
         if "affinity" in each.get("spec", {}).get("template", {}).get("spec", {}):
             del each["spec"]["template"]["metadata"]["annotations"]  # changes with the code
     text = yaml.safe_dump_all(yaml.safe_load_all(yaml.safe_dump_all(found)), sort_keys=True, width=1000)

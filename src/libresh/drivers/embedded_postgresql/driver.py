@@ -55,9 +55,14 @@ VERSIONS = ("17",)
 VERSION_MISSING = "VersionMissing"
 LEFT_BY_THREE = "LeftByThreeMembers"  # the class has one member, the volumes of three are there
 ROLES_CALLBACK = "/usr/local/bin/libresh-postgresql-roles"
-MEMBER_TOOL = "libresh_member.py"
-MEMBER_CODE = (Path(__file__).parent / "tools" / MEMBER_TOOL).read_text(encoding="utf-8")
-MEMBER_COMMAND = ("/opt/patroni/bin/python", f"/etc/patroni/{MEMBER_TOOL}")
+TOOLS = Path(__file__).parent / "tools"
+PYTHON, CONFIGURATION = "/opt/patroni/bin/python", "/etc/patroni"
+MEMBER_TOOL, ALONE_TOOL = "libresh_member.py", "libresh_alone.py"
+MEMBER_CODE, ALONE_CODE = ((TOOLS / name).read_text(encoding="utf-8") for name in (MEMBER_TOOL, ALONE_TOOL))
+MEMBER_COMMAND = (PYTHON, f"{CONFIGURATION}/{MEMBER_TOOL}")
+ALONE_COMMAND = (PYTHON, f"{CONFIGURATION}/{ALONE_TOOL}")
+CONNECTIONS = 100
+"""How many a member takes unless Patroni is told otherwise."""
 
 
 class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -68,7 +73,7 @@ class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     memory: Annotated[Quantity, msgspec.Meta(description="Memory for each member.")] = "256Mi"
     max_connections: Annotated[
         int, msgspec.Meta(ge=10, le=1000, description="How many connections a member takes.")
-    ] = 100
+    ] = CONNECTIONS
     members: Annotated[
         OneOf[1, 3],
         msgspec.Meta(description="One, or three on three nodes: then another takes over when the primary fails."),
@@ -312,9 +317,20 @@ def plan_storage(ask: Ask, names: Names) -> tuple[Action, ...]:
 def files_of(ask: Ask, names: Names) -> dict[str, str]:
     """What the members find in /etc/patroni."""
     files = {"patroni.yaml": render_patroni(ask, names)}
+    settings = {MEMBER_TOOL: MEMBER_CODE, "dynamic.json": render(dynamic_settings(ask.parameters))}
     if ask.parameters.members > 1:
-        files |= {MEMBER_TOOL: MEMBER_CODE, "dynamic.json": render(dynamic_settings(ask.parameters))}
+        files |= settings
+    elif has_settings(ask.parameters):
+        files |= settings | {ALONE_TOOL: ALONE_CODE}
     return files
+
+
+def has_settings(parameters: Parameters) -> bool:
+    """Whether the only member sees to it that Patroni's own settings are what they should be.
+
+    Not where they are Patroni's own: databases that run are not restarted for what they have already.
+    """
+    return parameters.max_connections != CONNECTIONS
 
 
 def render(value: Any) -> str:
@@ -325,11 +341,12 @@ def render(value: Any) -> str:
 def dynamic_settings(parameters: Parameters) -> dict[str, Any]:
     """The settings that Patroni keeps for all members of a cluster at once (Patroni 4.1: Dynamic Configuration).
 
-    A lock that nobody renews is free after `ttl`; that must be no less than `loop_wait` and twice `retry_timeout`. With
-    `quorum` any one of the replicas may confirm a write, so that one replica that goes does not hold writes up; nobody
-    becomes primary who cannot be sure to have all that was confirmed. While both replicas are away writes go on without
-    them, and nobody takes over then (Replication modes: Quorum commit mode). `primary_start_timeout` 0: after a crash
-    another takes over at once, which loses nothing only where replicas have it all.
+    What must be the same everywhere, as `max_connections`, Patroni takes from here alone (Important rules). A lock that
+    nobody renews is free after `ttl`; that must be no less than `loop_wait` and twice `retry_timeout`. With `quorum`
+    any one of the replicas may confirm a write, so that one replica that goes does not hold writes up; nobody becomes
+    primary who cannot be sure to have all that was confirmed. While both replicas are away writes go on without them,
+    and nobody takes over then (Replication modes: Quorum commit mode). `primary_start_timeout` 0: after a crash another
+    takes over at once, which loses nothing only where replicas have it all.
     """
     if parameters.members == 1:
         return {
@@ -339,7 +356,10 @@ def dynamic_settings(parameters: Parameters) -> dict[str, Any]:
             "maximum_lag_on_failover": 1048576,
             # While the API server is away, the primary goes on as long as all members it knows agree.
             "failsafe_mode": True,
-            "postgresql": {"use_pg_rewind": True},
+            "postgresql": {
+                "use_pg_rewind": True,
+                **({"parameters": {"max_connections": parameters.max_connections}} if has_settings(parameters) else {}),
+            },
         }
     return {
         "ttl": 20,
@@ -446,6 +466,7 @@ def build_one_of_three(ask: Ask, names: Names, credentials: str, number: int) ->
 def build_pod(ask: Ask, names: Names, number: int) -> objects.Pod:
     """A member: Patroni with PostgreSQL below it."""
     claim, three = names.database, ask.parameters.members > 1
+    alone = ALONE_COMMAND if has_settings(ask.parameters) else ()
     extensions = ",".join(sorted(claim.spec.parameters.extensions))
     field = {
         "PATRONI_NAME": "metadata.name",
@@ -454,7 +475,7 @@ def build_pod(ask: Ask, names: Names, number: int) -> objects.Pod:
     container = objects.Container(
         name="postgresql",
         image=ask.settings.image("postgresql", claim.spec.parameters.version),
-        command=(*MEMBER_COMMAND, "start") if three else (),
+        command=(*MEMBER_COMMAND, "start") if three else alone,
         env={
             **{name: {"fieldRef": {"fieldPath": path}} for name, path in field.items()},
             "PATRONI_POSTGRESQL_CONNECT_ADDRESS": f"$(PATRONI_KUBERNETES_POD_IP):{PORT}",
