@@ -202,6 +202,32 @@ def test_a_class_that_cannot_work_is_refused_by_its_field(parameters: Object, sa
             ask(driver, **parameters)
 
 
+@pytest.mark.parametrize(
+    ("driver", "tls", "authority", "expected"),
+    [
+        (POSTGRESQL, "disable", False, {"sslmode": "disable"}),
+        (POSTGRESQL, "require", False, {"sslmode": "require"}),
+        (POSTGRESQL, "verify-full", False, {"sslmode": "verify-full", "sslrootcert": "system"}),
+        (POSTGRESQL, "verify-full", True, {"sslmode": "verify-full", "ca.crt": "of-the-server"}),
+        (REDIS, "disable", False, {}),
+        (REDIS, "require", False, {"tls": "true"}),
+        (REDIS, "verify-full", False, {"tls": "true", "tls-verify": "true"}),
+        (REDIS, "verify-full", True, {"tls": "true", "tls-verify": "true", "ca.crt": "of-the-server"}),
+    ],
+)
+def test_a_connection_says_how_to_be_sure_of_the_server(
+    driver: Any, tls: str, authority: bool, expected: dict[str, str]
+) -> None:
+    found = ask(driver, tls=tls, **({"caRef": {"name": "authority"}} if authority else {}))
+    seen = samples.everything_seen(driver, driver.looks_at(found))
+    given = {ref: {"data": {"ca.crt": "of-the-server"}} for ref in driver.looks_at(found)}
+    seen = Seen(given, seen.secrets, seen.pods, seen.jobs)
+    connection = driver.plan(found, seen).connection
+    assert connection is not None
+    keys = ("sslmode", "sslrootcert", "tls", "tls-verify", "ca.crt")
+    assert {key: connection[key].value for key in keys if key in connection} == expected
+
+
 def test_an_address_of_ipv6_is_written_as_one() -> None:
     found = ask(REDIS, host="fd00::1", tls="disable")
     connection = REDIS.plan(found, samples.everything_seen(REDIS, REDIS.looks_at(found))).connection

@@ -19,10 +19,12 @@ NAME = re.compile(r"[^A-Za-z0-9]")
 
 @dataclass(frozen=True)
 class Hidden:
-    """A leaf whose value is in a Secret: a key of the same Secret (a str), or another's. `number`: read it as one."""
+    """A leaf whose value is in a Secret: a key of the same Secret (a str), or another's. `number`, `truth`: read it as
+    a number, as true or false."""
 
     source: str | SecretKey
     number: bool = False
+    truth: bool = False
 
 
 def build_yaml(data: Mapping[str, Any], head: str = "") -> Template:
@@ -75,10 +77,11 @@ class Writer:
                 yield f"{lead} {scalar(value)}"
 
     def place(self, hidden: Hidden, path: str) -> str:
-        """Where a value is filled in; it comes quoted, which a tag undoes for numbers."""
+        """Where a value is filled in; it comes quoted, which a tag undoes for what is no text."""
         name = NAME.sub("_", path)
         self.values[name] = hidden.source
-        return f"!!int ${{{name}}}" if hidden.number else f"${{{name}}}"
+        tag = "!!int " if hidden.number else "!!bool " if hidden.truth else ""
+        return f"{tag}${{{name}}}"
 
 
 def scalar(value: Any) -> str:

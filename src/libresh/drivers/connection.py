@@ -16,6 +16,7 @@ SCHEMAS: dict[str, Schema] = {
         },
         optional={
             "sslmode": "how to use TLS, as libpq has it: disable, prefer, require, verify-ca or verify-full",
+            "sslrootcert": "system, as libpq has it, where sslmode is verify-full and the authority is a public one",
             **AUTHORITY,
         },
     ),
@@ -30,6 +31,7 @@ SCHEMAS: dict[str, Schema] = {
         optional={
             "prefix": "what the names of all keys and channels must begin with, where the server is shared",
             "tls": "true where the server speaks TLS only; otherwise absent or false",
+            "tls-verify": "true where its certificate is to be the host's, of ca.crt or of a public authority",
             **AUTHORITY,
         },
     ),

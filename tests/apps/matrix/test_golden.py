@@ -18,13 +18,15 @@ from libresh.apps.matrix.spec import Matrix, MatrixSpec
 from libresh.catalog.build import Builder, build_claim, is_own, task_mark, tasks, workloads
 from libresh.catalog.model import Binding, Instance
 from libresh.catalog.settings import Settings
-from libresh.drivers.connection import REQUIRED
+from libresh.drivers.connection import OPTIONAL, REQUIRED
 from libresh.plan.actions import From, Hashed, Literal, Mint, Random, SecretKey, Template, Value
 
 GOLDEN = Path(__file__).parent / "golden"
 SETTINGS = Settings(image_prefix="images.example.org", ca_bundle="-----BEGIN CERTIFICATE-----\nours\n")
 SHARED = {"SMTPAccount": "mail-for-all", "OIDCClient": "people"}
 """Kinds whose classes run one server for all claims, with a class."""
+SECURED = ("database", "cache", "objectStore")
+"""What is reached over TLS here where somebody's own Secret names it."""
 
 CASES: dict[str, tuple[dict[str, Any], Settings]] = {
     "smallest": ({"host": "chat.example.org"}, Settings()),
@@ -37,6 +39,15 @@ CASES: dict[str, tuple[dict[str, Any], Settings]] = {
             "login": {"secret": "provider"},
             "database": {"claim": "shared"},
             "settings": {"registration": "Open", "maxUploadSize": "100Mi", "passwordLogin": False},
+        },
+        SETTINGS,
+    ),
+    "secured": (
+        {
+            "host": "chat.example.org",
+            "database": {"secret": "d"},
+            "cache": {"secret": "c"},
+            "objectStore": {"secret": "o"},
         },
         SETTINGS,
     ),
@@ -58,7 +69,7 @@ def instance_of(spec: dict[str, Any], settings: Settings) -> Instance[MatrixSpec
             namespace="acme",
             secret=need.wish.secret or f"{name}-connection",
             digest=f"digest of {need.role}",
-            keys=frozenset(REQUIRED[need.claim.KIND.kind]),
+            keys=keys_of(need.claim.KIND.kind, secured=need.role in SECURED and need.wish.secret is not None),
             claim="" if need.wish.secret else name,
             driver="" if need.wish.secret else "embedded",
             shared="" if need.wish.secret else SHARED.get(need.claim.KIND.kind, ""),
@@ -66,6 +77,12 @@ def instance_of(spec: dict[str, Any], settings: Settings) -> Instance[MatrixSpec
     release = PACKAGE.releases.choose(None)
     assert release is not None
     return Instance(app, app.spec, release, settings, bindings)
+
+
+def keys_of(kind: str, *, secured: bool) -> frozenset[str]:
+    """The keys of a connection; of one that is secured all but a prefix, which Synapse could not keep to."""
+    optional = frozenset(OPTIONAL[kind]) - {"prefix"} if secured else frozenset()
+    return frozenset(REQUIRED[kind]) | optional
 
 
 def objects_of(spec: dict[str, Any], settings: Settings) -> Iterator[dict[str, Any]]:

@@ -78,7 +78,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         module = ModuleType(name)
         vars(module).update(names)
         monkeypatch.setitem(sys.modules, name, module)
-    return load("libresh_media").OffloadingBackend(None, None)
+    return load("libresh_media").OffloadingBackend(None, {})
 
 
 def put(backend: Any, path: str, *, content: bytes = b"12345", touched: float = OLD, stored: int | None = 5) -> Path:
@@ -122,6 +122,11 @@ def test_a_bucket_that_does_not_answer_takes_nothing_away(backend: Any) -> None:
     with pytest.raises(ClientError):
         backend.sweep(NOW)
     assert file.exists()
+
+
+def test_an_authority_of_the_buckets_server_is_believed_alone(backend: Any) -> None:
+    assert "verify" not in backend.api_kwargs
+    assert type(backend)(None, {"ca_file": "/etc/synapse/ca.crt"}).api_kwargs["verify"] == "/etc/synapse/ca.crt"
 
 
 class OperationalError(Exception):

@@ -17,6 +17,8 @@ CONFIG_PATH, TOOLS_PATH, MEDIA_PATH = "/etc/synapse", "/opt/libresh", "/var/lib/
 HTTP_PORT, METRICS_PORT = 8008, 9000
 MAIL_MODES = ("none", "starttls", "tls")
 """The values that `tls` has in the connection of a mail account."""
+VERIFIED = ("database", "cache", "objectStore")
+"""What may come with an authority of its own."""
 PROVIDER_ID = "sso"
 """Part of every account that came through the identity provider: it can never be changed."""
 
@@ -71,9 +73,24 @@ def files(matrix: Instance[MatrixSpec]) -> dict[str, Value]:
     return {
         "homeserver.yaml": build_yaml(homeserver(matrix), HEAD),
         "log.yaml": LOGGING,
+        **{
+            f"{role}-ca.crt": From(matrix.bindings[role].key("ca.crt"))
+            for role in VERIFIED
+            if has_authority(matrix, role)
+        },
         **{f"mail-{mode}.yaml": build_yaml({"email": email(matrix, mode)}, HEAD) for mode in modes},
         **{name: From(matrix.secret_key(KEYS, name)) for name in GENERATED},
     }
+
+
+def has_authority(matrix: Instance[MatrixSpec], role: str) -> bool:
+    """Whether a service says whose word its certificate is to be believed on."""
+    return "ca.crt" in matrix.bindings[role].keys
+
+
+def authority(matrix: Instance[MatrixSpec], role: str) -> str:
+    """The file that says it."""
+    return f"{CONFIG_PATH}/{role}-ca.crt"
 
 
 def arguments(matrix: Instance[MatrixSpec]) -> tuple[str, ...]:
@@ -95,7 +112,8 @@ def homeserver(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
     sections = (
         identity(spec),
         listeners(spec),
-        stores(matrix),
+        database(matrix),
+        cache(matrix),
         media(matrix),
         accounts(matrix),
         federation(spec),
@@ -136,9 +154,9 @@ def listeners(spec: MatrixSpec) -> dict[str, Any]:
     return {"listeners": [http, *([metrics] if on else [])], "enable_metrics": on}
 
 
-def stores(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
-    """The database and the cache."""
-    database, cache = matrix.bindings["database"], matrix.bindings["cache"]
+def cache(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
+    """The cache. Synapse does not look at its certificate; a module makes it."""
+    cache = matrix.bindings["cache"]
     redis: dict[str, Any] = {
         "enabled": True,
         "host": Hidden(cache.key("host")),
@@ -147,6 +165,29 @@ def stores(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
     }
     if "username" in cache.keys:
         redis["username"] = Hidden(cache.key("username"))
+    if "tls" in cache.keys:
+        redis["use_tls"] = Hidden(cache.key("tls"), truth=True)
+    if has_authority(matrix, "cache"):
+        redis["ca_file"] = authority(matrix, "cache")
+    found: dict[str, Any] = {"redis": redis}
+    if "tls-verify" in cache.keys:
+        verify = {"verify": Hidden(cache.key("tls-verify"), truth=True)}
+        found["modules"] = [{"module": "libresh_redis.VerifiedRedis", "config": verify}]
+    return found
+
+
+def database_tls(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
+    """How the connection to the database is secured, as libpq has it: as the database's owner says."""
+    database = matrix.bindings["database"]
+    found: dict[str, Any] = {
+        key: Hidden(database.key(key)) for key in ("sslmode", "sslrootcert") if key in database.keys
+    }
+    return found | ({"sslrootcert": authority(matrix, "database")} if has_authority(matrix, "database") else {})
+
+
+def database(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
+    """The database."""
+    database = matrix.bindings["database"]
     return {
         "database": {
             "name": "psycopg2",
@@ -156,6 +197,7 @@ def stores(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
                 "dbname": Hidden(database.key("database")),
                 "host": Hidden(database.key("host")),
                 "port": Hidden(database.key("port"), number=True),
+                **database_tls(matrix),
                 "application_name": "synapse",
                 "cp_min": 2,
                 "cp_max": 10,
@@ -169,7 +211,6 @@ def stores(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
                 "tcp_user_timeout": 10_000,
             },
         },
-        "redis": redis,
     }
 
 
@@ -191,6 +232,7 @@ def media(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
                     "region_name": Hidden(bucket.key("region")),
                     "access_key_id": Hidden(bucket.key("access-key-id")),
                     "secret_access_key": Hidden(bucket.key("secret-access-key")),
+                    **({"ca_file": authority(matrix, "objectStore")} if has_authority(matrix, "objectStore") else {}),
                 },
             }
         ],

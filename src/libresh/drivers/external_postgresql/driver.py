@@ -84,7 +84,7 @@ def connection_of(ask: Ask, password: SecretKey) -> dict[str, Value]:
     parameters, name = ask.parameters, name_of(ask)
     host = written_host(parameters.host)
     uri = f"postgresql://{name}:${{password}}@{host}:{parameters.port}/{name}?sslmode={parameters.tls}"
-    return {
+    values: dict[str, Value] = {
         "type": Literal(TYPES["PostgreSQL"]),
         "provider": Literal("external"),
         "host": Literal(parameters.host),
@@ -95,6 +95,9 @@ def connection_of(ask: Ask, password: SecretKey) -> dict[str, Value]:
         "sslmode": Literal(parameters.tls),
         "uri": Template(uri, {"password": "password"}, quote="url"),
     }
+    # Without it libpq looks for the public authorities in a file that is not there.
+    public = parameters.tls == "verify-full" and parameters.ca_ref is None
+    return values | {"sslrootcert": Literal("system")} if public else values
 
 
 DRIVERS = (ExternalPostgreSQL(),)

@@ -67,7 +67,10 @@ def connection_of(ask: Ask, password: SecretKey) -> dict[str, Value]:
         "prefix": Literal(prefix_of(ask)),
         "uri": Template(uri, {"password": "password"}, quote="url"),
     }
-    return values if parameters.tls == "disable" else values | {"tls": Literal("true")}
+    if parameters.tls == "disable":
+        return values
+    verified = {"tls-verify": Literal("true")} if parameters.tls == "verify-full" else {}
+    return values | {"tls": Literal("true")} | verified
 
 
 DRIVERS = (ExternalRedis(),)

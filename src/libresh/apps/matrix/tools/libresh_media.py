@@ -29,11 +29,19 @@ class OffloadingBackend(S3StorageProviderBackend):
 
     def __init__(self, hs, config):
         super().__init__(hs, config)
+        if "ca_file" in config:
+            self.api_kwargs["verify"] = config["ca_file"]
         self.api_kwargs["config"] = self.api_kwargs["config"].merge(PATIENCE)
         self._stop = threading.Event()
         sweeper = threading.Thread(target=self._sweep_for_ever, name="libresh-media", daemon=True)
         reactor.callWhenRunning(sweeper.start)
         reactor.addSystemEventTrigger("during", "shutdown", self._stop.set)
+
+    @staticmethod
+    def parse_config(config):
+        """As the provider has it, and the file with the authorities of the server's certificate."""
+        known = {key: config[key] for key in ("ca_file",) if key in config}
+        return S3StorageProviderBackend.parse_config(config) | known
 
     def _sweep_for_ever(self):
         while not self._stop.wait(SWEEP_SECONDS):
