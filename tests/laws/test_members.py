@@ -1,15 +1,24 @@
 """Laws of three members of PostgreSQL, over the API server in memory. Patroni is a fake: it labels pods of its own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from laws.whole import Object, Whole, whole
+from libresh.kube import foreign
 from libresh.plan import naming
 
 SPACE = "team"
 WORKLOADS = ("db-pg", "db-pg-1", "db-pg-2")
 VOLUMES = ("db-pg-data", "db-pg-data-1", "db-pg-data-2")
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is waited for without being told comes round sooner."""
+    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
 
 
 def service_class(name: str, **parameters: Any) -> Object:
@@ -51,7 +60,26 @@ async def fake_patroni(world: Whole, primary: str) -> None:
             continue
         metadata = {"name": name, "namespace": SPACE, "labels": labels}
         world.api.create({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
-    await world.settle()
+    note_quorum(world, primary, *(name for name in WORKLOADS if name != primary))
+    await until(world, lambda: ready(world)[1] != "NotConfirming")
+
+
+async def until(world: Whole, holds: Callable[[], bool]) -> None:
+    """Until something is so that is noticed a little later: then it settles."""
+    for _ in range(100):
+        await world.settle()
+        if holds():
+            return
+    raise AssertionError(ready(world))
+
+
+def note_quorum(world: Whole, primary: str, *replicas: str) -> None:
+    """Which members may confirm writes, as Patroni notes it in a ConfigMap of its own."""
+    noted = {"leader": f"{primary}-0", "sync_standby": ",".join(f"{name}-0" for name in replicas) or None}
+    metadata = {"name": "db-pg-sync", "namespace": SPACE}
+    if world.api.get("ConfigMap", "db-pg-sync", SPACE) is None:
+        world.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    world.api.edit("ConfigMap", "db-pg-sync", SPACE, metadata={"annotations": noted})
 
 
 def ready(world: Whole) -> tuple[str, str, str]:
@@ -86,6 +114,21 @@ async def test_it_is_ready_once_a_primary_serves() -> None:
         before = len(world.api.journal)
         await world.settle()
         assert world.api.journal[before:] == []
+
+
+async def test_a_replica_that_cannot_confirm_writes_yet_is_told_and_waited_for() -> None:
+    async with running(claim()) as world:
+        await fake_patroni(world, "db-pg")
+        note_quorum(world, "db-pg", "db-pg-2")
+        await until(world, lambda: ready(world)[:2] == ("True", "NotConfirming"))
+        assert "db-pg-1 follows and cannot confirm writes yet" in ready(world)[2]
+        before = len(world.api.journal)
+        world.api.edit("PostgreSQL", "db", SPACE, spec={"parameters": {"extensions": ["pg_trgm"]}})
+        await world.settle()
+        assert written(world, "StatefulSet", before) == []
+        note_quorum(world, "db-pg", "db-pg-1", "db-pg-2")
+        await until(world, lambda: ready(world)[:2] == ("True", "Settled"))
+        assert written(world, "StatefulSet", before) == ["db-pg-1", "db-pg-2", "db-pg"]
 
 
 async def test_a_change_reaches_the_primary_last() -> None:

@@ -7,7 +7,13 @@ import pytest
 from laws import samples
 from libresh.drivers import drivers
 from libresh.drivers.embedded_postgresql.driver import MEMBER_LABEL, Parameters
-from libresh.drivers.embedded_postgresql.members import Member, content_of_member, due_members, outcome_of_members
+from libresh.drivers.embedded_postgresql.members import (
+    Member,
+    content_of_member,
+    due_members,
+    outcome_of_members,
+    with_quorum,
+)
 from libresh.drivers.model import Ask, Seen
 from libresh.plan.actions import Object
 from libresh.plan.decision import Settled, Stalled
@@ -71,6 +77,31 @@ ORDER: dict[str, tuple[list[Member], set[str]]] = {
 def test_a_change_goes_from_member_to_member(case: str) -> None:
     members, written = ORDER[case]
     assert {each.name for each in due_members(members)} == written
+
+
+def quorum(leader: str, *standby: str) -> Object:
+    return {"metadata": {"annotations": {"leader": leader, "sync_standby": ",".join(standby)}}}
+
+
+QUORUM: dict[str, tuple[Object | None, set[str]]] = {
+    "all": (quorum("db-0", "db-1-0", "db-2-0"), set(NAMES)),
+    "one has just come back": (quorum("db-0", "db-2-0"), {"db", "db-2"}),
+    "no replica is there": (quorum("db-0"), {"db"}),
+    "of the primary before": (quorum("db-1-0", "db-0", "db-2-0"), {"db"}),
+    "nothing is noted": ({"metadata": {}}, {"db"}),
+    "nothing is there": (None, {"db"}),
+}
+
+
+@pytest.mark.parametrize(("sync", "able"), QUORUM.values(), ids=QUORUM)
+def test_who_may_confirm_writes_is_what_is_noted_of_the_present_primary(sync: Object | None, able: set[str]) -> None:
+    members = with_quorum(three(NEW, NEW, NEW), sync)
+    assert {each.name for each in members if each.confirms} == able
+    outcome = outcome_of_members(members, [GROWN])
+    assert isinstance(outcome, Settled) == (len(able) == 3)
+    assert isinstance(outcome, Settled) or outcome.ready
+    stale = with_quorum(three(OLD, OLD, OLD), sync)
+    assert len(due_members(stale)) == (1 if len(able) == 3 else 0)
 
 
 def test_new_passwords_reach_all_at_once() -> None:

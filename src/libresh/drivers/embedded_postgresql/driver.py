@@ -21,7 +21,13 @@ from libresh.api.database import PostgreSQL
 from libresh.api.quantity import parse
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
-from libresh.drivers.embedded_postgresql.members import Member, content_of_member, due_members, outcome_of_members
+from libresh.drivers.embedded_postgresql.members import (
+    Member,
+    content_of_member,
+    due_members,
+    outcome_of_members,
+    with_quorum,
+)
 from libresh.drivers.model import Ask, Provision, Seen
 from libresh.drivers.outcomes import outcome_of_workload, refuse_volume
 from libresh.plan import naming, objects
@@ -37,6 +43,7 @@ from libresh.plan.actions import (
     Ref,
     SecretKey,
     Template,
+    Theirs,
     Value,
 )
 from libresh.plan.decision import Outcome, Stalled
@@ -114,6 +121,11 @@ class Names(Children):
         return Byproduct("ConfigMap", self.named(part), self.namespace, tuple(sorted(labels.items())))
 
     @property
+    def quorum(self) -> Theirs:
+        """Where Patroni notes which members may confirm writes."""
+        return Theirs("ConfigMap", self.named("sync"), self.namespace)
+
+    @property
     def database(self) -> PostgreSQL:
         assert isinstance(self.claim, PostgreSQL)
         return self.claim
@@ -167,7 +179,8 @@ class EmbeddedPostgreSQL:
         names, members = names_of(ask), ask.parameters.members
         left = names.volumes(MOST_MEMBERS)[members:]
         kept = (ref for ref in names.kept_refs(members) if ref.kind != "ConfigMap")
-        return (*names.workloads(members), *kept, *left)
+        quorum = (names.quorum,) if waits_for_replica(ask.parameters) else ()
+        return (*names.workloads(members), *kept, *left, *quorum)
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
         names, members = names_of(ask), ask.parameters.members
@@ -231,10 +244,17 @@ def plan_three(ask: Ask, names: Names, seen: Seen, credentials: str | None) -> t
         Member(obj, seen.get(ref), tuple(pods_of(number, seen)))
         for number, (obj, ref) in enumerate(zip(wanted, names.workloads(MOST_MEMBERS), strict=True))
     ]
+    if waits_for_replica(ask.parameters):
+        members = with_quorum(members, seen.get(names.quorum))
     outcome = outcome_of_members(members, [seen.get(ref) for ref in names.volumes(MOST_MEMBERS)])
     budget = objects.build_disruption_budget(names.owned(), selector=names.selector, max_unavailable=1)
     due = due_members(members) if credentials is not None else []
     return outcome, (Apply(budget), *(Apply(member.wanted) for member in due))
+
+
+def waits_for_replica(parameters: Parameters) -> bool:
+    """Whether a write is acknowledged only once a second member has it."""
+    return parameters.members > 1 and parameters.synchronous
 
 
 def pods_of(number: int, seen: Seen) -> list[Object]:

@@ -3,11 +3,12 @@
     a replica ──> ready again, following closely ──> the other replica ──> ready ──> the primary hands over, and is last
 
 A member that is not ready is in nobody's way and may change at once. While any is not ready the others wait: a change
-that does not work stops at the first.
+that does not work stops at the first. Where writes wait for a second member, a replica that has come back must also be
+one of those that may confirm them: until then, some seconds, all writes wait if the other replica goes.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from libresh.drivers.outcomes import FAILING, ROLLING, STARTING, volume_outcome
 from libresh.plan import naming
@@ -20,6 +21,7 @@ PRIMARY, REPLICA = "primary", "replica"
 """What Patroni writes on its own pod."""
 NO_PRIMARY = "NoPrimary"  # nobody can write until a member takes over
 MEMBERS_MISSING = "MembersMissing"  # it works, with fewer members than there should be
+NOT_CONFIRMING = "NotConfirming"  # it works, but writes could have to wait
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,16 @@ class Member:
     wanted: Object
     seen: Object | None
     pods: Sequence[Object] = ()
+    confirms: bool = True
+    """Whether it may confirm writes, if it is a replica and these wait for one."""
 
     @property
     def name(self) -> str:
         return str(self.wanted["metadata"]["name"])
+
+    @property
+    def pod_names(self) -> set[str]:
+        return {pod["metadata"]["name"] for pod in self.pods}
 
     @property
     def is_current(self) -> bool:
@@ -56,6 +64,15 @@ class Member:
     def serves(self) -> bool:
         """Whether it is the primary, and answers."""
         return self.has_role(PRIMARY) and any(is_pod_ready(pod) for pod in self.pods)
+
+
+def with_quorum(members: Sequence[Member], sync: Object | None) -> list[Member]:
+    """The members, each with whether it may confirm writes, as Patroni notes it of the present primary
+    (patroni/dcs/kubernetes.py, `write_sync_state`: the annotations of `<scope>-sync`)."""
+    noted = (sync or {}).get("metadata", {}).get("annotations") or {}
+    primaries = {name for member in members if member.has_role(PRIMARY) for name in member.pod_names}
+    replicas = set(str(noted.get("sync_standby") or "").split(",")) if noted.get("leader") in primaries else set()
+    return [replace(member, confirms=bool(member.pod_names & (primaries | replicas))) for member in members]
 
 
 def is_pod_ready(pod: Object) -> bool:
@@ -90,7 +107,9 @@ def whose_turn(members: Sequence[Member]) -> list[Member]:
         return stale
     if unready := [member for member in stale if not member.is_ready]:
         return unready
-    if not all(member.is_ready for member in members) or not any(member.serves for member in members):
+    if not all(member.is_ready and member.confirms for member in members):
+        return []
+    if not any(member.serves for member in members):
         return []
     return sorted(stale, key=lambda member: member.has_role(PRIMARY))[:1]
 
@@ -109,6 +128,12 @@ def outcome_of_members(members: Sequence[Member], volumes: Sequence[Object | Non
     if missing:
         message = f"PostgreSQL is served by {primary.name} with {len(members) - len(missing)} of {len(members)} members"
         return Waiting(MEMBERS_MISSING, f"{message}: {describe_missing(missing)}", ready=True)
+    if silent := [member for member in members if not member.confirms]:
+        message = (
+            f"PostgreSQL is served by {primary.name}; {listed(silent)} follow{'s' if len(silent) == 1 else ''} and "
+            f"cannot confirm writes yet: if the other members went now, writes would wait"
+        )
+        return Waiting(NOT_CONFIRMING, message, ready=True)
     for volume in volumes:
         grown = volume_outcome("PostgreSQL", volume)
         if not isinstance(grown, Settled):
