@@ -113,6 +113,7 @@ def connections_page(app_claims: tuple[type[AppClaim], ...]) -> str:
 def key_rows(schema: Schema) -> list[str]:
     """A table of keys."""
     rows = [f"| `{key}` | | {cell(what)} |" for key, what in schema.required.items()]
+    rows += [f"| `{key}` | all of these or none | {cell(what)} |" for key, what in schema.together.items()]
     rows += [f"| `{key}` | optional | {cell(what)} |" for key, what in schema.optional.items()]
     return ["| Key | | What it holds |", "|---|---|---|", *rows]
 

@@ -11,7 +11,7 @@ from libresh.api.meta import ObjectMeta
 from libresh.api.services import ServiceClass, ServiceClassSpec
 from libresh.catalog.settings import Settings
 from libresh.drivers import drivers
-from libresh.drivers.connection import REQUIRED
+from libresh.drivers.connection import USUAL
 from libresh.drivers.model import Ask, Driver, Seen
 from libresh.plan import naming
 from libresh.plan.actions import Action, Apply, Mint, Object, Ref
@@ -50,7 +50,7 @@ def class_parameters(driver: Driver) -> dict[str, Any]:
             "kind": "Service",
             "spec": {"writeConnectionSecretToRef": {"name": "its"}},
         }
-        keys = [key for key in REQUIRED[driver.claim_kind] if key not in ("type", "provider")]
+        keys = [key for key in USUAL[driver.claim_kind] if key not in ("type", "provider")]
         details = [{"name": key, "fromConnectionSecretKey": key} for key in keys]
         patch = {"fromFieldPath": "metadata.name", "toFieldPath": "spec.title"}
         return {"resources": [{"base": base, "patches": [patch], "connectionDetails": details}]}
@@ -112,7 +112,7 @@ def secret_view(ref: Ref, keys: frozenset[str]) -> SecretView:
 
 def everything_seen(driver: Driver, refs: tuple[Ref, ...]) -> Seen:
     """As if every Secret that is asked for were there with all keys, and nothing else yet."""
-    keys = frozenset({*REQUIRED[driver.claim_kind], "accounts", "team.sample.json", "dbname", "ca.crt"})
+    keys = frozenset({*USUAL[driver.claim_kind], "accounts", "team.sample.json", "dbname", "ca.crt"})
     return Seen(secrets={ref: secret_view(ref, keys) for ref in refs if ref.kind == "Secret"})
 
 

@@ -15,7 +15,7 @@ from libresh.catalog.build import Builder, build_claim, is_own, task_mark, tasks
 from libresh.catalog.model import AnyPackage, Binding, Cron, Instance, Task
 from libresh.catalog.profile import field_type, spec_type
 from libresh.catalog.settings import Settings
-from libresh.drivers.connection import REQUIRED
+from libresh.drivers.connection import USUAL
 from libresh.plan.actions import From, Hashed, Literal, Object, Random, SecretKey, Template
 from libresh.plan.objects import USER
 from libresh.reconcilers.appclaim import sources_of
@@ -50,7 +50,7 @@ def sample(package: AnyPackage, spec: dict[str, Any], name: str = LONGEST) -> In
             namespace="team",
             secret=f"{name}-{need.suffix}-connection",
             digest=need.role,
-            keys=frozenset(REQUIRED[need.claim.KIND.kind]),
+            keys=frozenset(USUAL[need.claim.KIND.kind]),
             claim=f"{name}-{need.suffix}",
             driver="embedded",
             shared=SHARED.get(need.claim.KIND.kind, ""),
@@ -189,7 +189,7 @@ def test_bindings_are_used_and_only_with_published_keys(package: AnyPackage, spe
     used = set()
     for place in places_of(builder):
         if place.name in secrets:
-            assert place.key in REQUIRED[secrets[place.name]], place
+            assert place.key in USUAL[secrets[place.name]], place
             used.add(place.name)
     assert used == set(secrets), "a service that is asked for and not used"
     assert len({need.role for need in needs}) == len(needs)

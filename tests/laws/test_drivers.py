@@ -41,6 +41,16 @@ def test_connection_has_every_published_key(driver: Driver) -> None:
     assert missing_keys(driver.claim_kind, frozenset(provision.connection)) == ()
 
 
+def test_keys_that_belong_together_are_all_there_or_none() -> None:
+    without = frozenset(REQUIRED["SMTPAccount"])
+    assert not without & {"username", "password"}
+    assert missing_keys("SMTPAccount", without) == ()
+    assert missing_keys("SMTPAccount", without | {"username"}) == ("password",)
+    assert missing_keys("SMTPAccount", without | {"password"}) == ("username",)
+    assert missing_keys("SMTPAccount", without | {"username", "password"}) == ()
+    assert missing_keys("PostgreSQL", frozenset(REQUIRED["PostgreSQL"]) - {"password"}) == ("password",)
+
+
 @every_driver
 def test_connection_has_no_key_that_is_not_published(driver: Driver) -> None:
     ask = samples.sample_ask(driver)

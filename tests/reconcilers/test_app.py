@@ -6,7 +6,7 @@ import pytest
 
 from libresh.apps import packages
 from libresh.catalog.settings import Settings
-from libresh.drivers.connection import REQUIRED
+from libresh.drivers.connection import USUAL
 from libresh.plan.actions import Ref
 from libresh.plan.decision import Decision, Settled, Stalled, Waiting
 from libresh.reconcilers.app import AppReconciler
@@ -40,10 +40,10 @@ def profile(name: str, *, default: bool = False, locked: tuple[str, ...] = (), *
 def bind_claims(world: World) -> None:
     """The claims' own reconcilers did their work."""
     for ref, obj in list(world.objects.items()):
-        if ref.kind in REQUIRED and obj["metadata"]["generation"] != seen_generation(obj):
+        if ref.kind in USUAL and obj["metadata"]["generation"] != seen_generation(obj):
             secret = f"{ref.name}-connection"
             if Ref("Secret", secret, ref.namespace) not in world.secrets:
-                world.give_secret(secret, REQUIRED[ref.kind], ref.namespace)
+                world.give_secret(secret, USUAL[ref.kind], ref.namespace)
             world.mark(ref, binding={"name": secret}, driver="embedded", className="standard")
 
 
@@ -139,7 +139,7 @@ async def test_a_crash_after_any_write_still_settles(deaths: int) -> None:
 
 
 async def test_everything_that_is_deleted_comes_back(world: World) -> None:
-    made = [ref for ref in [*world.objects, *world.secrets] if ref.kind not in REQUIRED and ref != CHAT]
+    made = [ref for ref in [*world.objects, *world.secrets] if ref.kind not in USUAL and ref != CHAT]
     gone = [ref for ref in made if not ref.name.endswith("-connection") and ref.kind != "Job"]
     assert len(gone) > 8
     for ref in gone:
@@ -199,7 +199,7 @@ async def test_while_a_change_rolls_it_does_not_claim_to_be_done(world: World) -
 
 async def test_a_rotated_password_restarts_it(world: World) -> None:
     before = world.objects[SYNAPSE]["spec"]["template"]
-    world.give_secret("chat-db-connection", REQUIRED["PostgreSQL"])
+    world.give_secret("chat-db-connection", USUAL["PostgreSQL"])
     await settle(world)
     assert world.objects[SYNAPSE]["spec"]["template"] != before
 
@@ -301,11 +301,11 @@ async def test_an_existing_secret_is_used_or_its_lack_is_named() -> None:
         outcome = (await once(world)).outcome
         bind_claims(world)
     assert outcome == Waiting("NeedsNotReady", "spec.database.secret: there is no Secret mine in this namespace")
-    world.give_secret("mine", [key for key in REQUIRED["PostgreSQL"] if key != "password"])
+    world.give_secret("mine", [key for key in USUAL["PostgreSQL"] if key != "password"])
     outcome = (await once(world)).outcome
     assert isinstance(outcome, Stalled)
     assert outcome.message == "spec.database.secret: the Secret mine has no key password; add what is missing"
-    world.give_secret("mine", REQUIRED["PostgreSQL"])
+    world.give_secret("mine", USUAL["PostgreSQL"])
     assert isinstance((await settle(world)).outcome, Settled)
     assert Ref("PostgreSQL", "chat-db", "acme") not in world.objects
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from libresh.api import CLAIMS
-from libresh.drivers.connection import REQUIRED, TYPES
+from libresh.drivers.connection import TYPES, USUAL
 from libresh.plan.actions import Mint, Ref
 from libresh.plan.decision import Settled, Stalled, Waiting
 from reconcilers.test_app import CHAT, RECONCILER, SYNAPSE, bind_claims, delete, matrix, once, profile, settle, status
@@ -75,12 +75,12 @@ async def test_by_a_secret_that_exists(role: str) -> None:
         outcome = (await once(world)).outcome
         bind_claims(world)
     assert outcome == Waiting("NeedsNotReady", f"spec.{role}.secret: there is no Secret given in this namespace")
-    lacking = REQUIRED[kind][-1]
-    world.give_secret("given", REQUIRED[kind][:-1])
+    lacking = USUAL[kind][-1]
+    world.give_secret("given", USUAL[kind][:-1])
     outcome = (await once(world)).outcome
     assert isinstance(outcome, Stalled)
     assert outcome.message == f"spec.{role}.secret: the Secret given has no key {lacking}; add what is missing"
-    world.give_secret("given", REQUIRED[kind])
+    world.give_secret("given", USUAL[kind])
     assert isinstance((await settle(world)).outcome, Settled)
     assert claims_of(world, kind) == set()
 
@@ -91,7 +91,7 @@ async def test_a_secret_of_another_kind_is_refused(role: str) -> None:
     other = "Redis" if kind != "Redis" else "Bucket"
     world = World()
     world.put(matrix(**{role: {"secret": "given"}}))
-    world.give_secret("given", REQUIRED[kind])
+    world.give_secret("given", USUAL[kind])
     given = Ref("Secret", "given", "acme")
     world.secrets[given] = Mint(
         world.secrets[given].metadata, world.secrets[given].values, type=f"servicebinding.io/{TYPES[other]}"
@@ -240,7 +240,7 @@ async def test_a_claim_of_another_namespace_is_used_by_a_copy_of_its_connection(
     assert isinstance((await settle(world)).outcome, Settled)
     copy = world.secrets[Ref("Secret", f"{made}-shared", "acme")]
     assert {value.source.namespace for value in copy.values.values()} == {"data"}  # type: ignore[union-attr]
-    assert set(copy.values) == set(REQUIRED[kind])
+    assert set(copy.values) == set(USUAL[kind])
     assert {"role": role, "ref": f"{kind} big of data", "ready": True} in status(world)["backing"]
     assert claims_of(world, kind) == set()
     before = len(world.writes)

@@ -41,7 +41,7 @@ class SMTPAccount(Claim):
     """A claim to a way to send mail.
 
     Whoever provides it, the connection secret has the keys type, provider, host, port, tls (none, starttls or
-    tls), username, password, sender and uri.
+    tls), sender and uri, and username and password unless the server takes mail without.
     """
 
     KIND: ClassVar[Kind] = Kind(

@@ -1,5 +1,6 @@
 """Who reaches an application, and whom it reaches: Ingresses and NetworkPolicies."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from libresh.api.apps import IngressSpec
@@ -53,18 +54,25 @@ def build_policies(builder: "Builder") -> list[Object]:
 
     In: its ports, from anywhere, as an edge may stand outside of the pods' network and only Ingresses lead to it; tasks
     and cron jobs take no connections. Out: names, the services it is bound to, and the ports of the world that the
-    package names.
+    package names; of tasks what these say.
     """
-    egress = [DNS, *bound(builder), *world(builder)]
     return [
         objects.build_network_policy(
             builder.metadata(component.name),
             selector=builder.selector(component.name),
             ingress=opened(component),
-            egress=egress,
+            egress=[DNS, *left_for(builder, component)],
         )
         for component in builder.parts.components
     ]
+
+
+def left_for(builder: "Builder", component: Component) -> list[Object]:
+    """Where a component may connect to, besides names."""
+    bindings = builder.instance.bindings
+    if isinstance(component, Task) and component.reaches is not None:
+        return bound(builder, [bindings[role] for role in sorted(component.reaches)])
+    return [*bound(builder, [bindings[role] for role in sorted(bindings)]), *world(builder)]
 
 
 def opened(component: Component) -> list[Object]:
@@ -86,9 +94,8 @@ def metrics_of(component: Component) -> Metrics | None:
     return component.metrics if isinstance(component, Web | Singleton) else None
 
 
-def bound(builder: "Builder") -> list[Object]:
-    """The services the application is bound to: the claims' own pods, beside it, or their classes' servers."""
-    bindings = [builder.instance.bindings[role] for role in sorted(builder.instance.bindings)]
+def bound(builder: "Builder", bindings: Sequence[Binding]) -> list[Object]:
+    """Services the application is bound to: the claims' own pods, beside it, or their classes' servers."""
     if any(binding.driver != EMBEDDED for binding in bindings):
         # Only the connection secret knows where such a service is, and the core does not read secrets.
         return [{"to": list(ANYWHERE)}]

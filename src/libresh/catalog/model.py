@@ -212,6 +212,8 @@ class Task(Component):
     title: str = ""
     """What it does, for people: `Migrating the database`."""
     retries: int = 3
+    reaches: tuple[str, ...] | None = None
+    """The roles of the services it connects to, and to nothing else. None: to all that the application may."""
 
 
 @dataclass(frozen=True)

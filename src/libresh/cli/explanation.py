@@ -15,7 +15,7 @@ from libresh.cli import overview
 from libresh.cli.surroundings import NOT_LISTED, Seen, class_of, handle_of, of_kind
 from libresh.cli.swapping import Swap, plan_swap
 from libresh.drivers import drivers
-from libresh.drivers.connection import REQUIRED, missing_keys
+from libresh.drivers.connection import REQUIRED, USUAL, missing_keys
 from libresh.drivers.model import changes_of, runs_server
 from libresh.reconcilers.binding import taken
 from libresh.reconcilers.claim import Chosen, check_class, choose_default
@@ -244,7 +244,7 @@ def describe_connection(seen: Seen) -> Connection:
     if seen.secret is None:
         note = "it is written again by the operator" if claim.status.binding else "it is written once it is complete"
         return Connection(name, False, (), REQUIRED[kind], note)
-    has = tuple(key for key in REQUIRED[kind] if key in seen.secret.keys)
+    has = tuple(key for key in USUAL[kind] if key in seen.secret.keys)
     lacks = missing_keys(kind, seen.secret.keys)
     return Connection(name, True, has, lacks, note_of(seen, lacks))
 

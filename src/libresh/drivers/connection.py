@@ -53,12 +53,15 @@ SCHEMAS: dict[str, Schema] = {
         required={
             **COMMON,
             "tls": "none, starttls or tls",
-            "username": "the account",
-            "password": "its password",
             "sender": "the address mail is sent from",
             "uri": "all of it: smtp://username:password@host:port, smtps:// with TLS",
         },
         optional=AUTHORITY,
+        together={
+            "username": "the account; absent where the server takes mail without one",
+            "password": "its password",
+        },
+        version="v2",
     ),
     "OIDCClient": Schema(
         type="oidc",
@@ -77,8 +80,11 @@ SCHEMAS: dict[str, Schema] = {
 REQUIRED: dict[str, tuple[str, ...]] = {kind: tuple(schema.required) for kind, schema in SCHEMAS.items()}
 """The keys every connection secret of a kind of claim has."""
 
-OPTIONAL: dict[str, tuple[str, ...]] = {kind: tuple(schema.optional) for kind, schema in SCHEMAS.items()}
+OPTIONAL: dict[str, tuple[str, ...]] = {kind: (*schema.together, *schema.optional) for kind, schema in SCHEMAS.items()}
 """The keys that are there where the service has what they say, by the same names whoever provides it."""
+
+USUAL: dict[str, tuple[str, ...]] = {kind: (*schema.required, *schema.together) for kind, schema in SCHEMAS.items()}
+"""The keys that a connection secret has, unless its service can do without some."""
 
 TYPES = {kind: schema.type for kind, schema in SCHEMAS.items()}
 """The `type` key of each, as servicebinding.io has it; the Secret's own type is `servicebinding.io/<type>`."""

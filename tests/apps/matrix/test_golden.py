@@ -16,17 +16,21 @@ from libresh.api.meta import ObjectMeta
 from libresh.apps.matrix.package import PACKAGE
 from libresh.apps.matrix.spec import Matrix, MatrixSpec
 from libresh.catalog.build import Builder, build_claim, is_own, task_mark, tasks, workloads
-from libresh.catalog.model import Binding, Instance
+from libresh.catalog.model import Binding, Instance, Need
 from libresh.catalog.settings import Settings
-from libresh.drivers.connection import OPTIONAL, REQUIRED
+from libresh.drivers.connection import OPTIONAL, REQUIRED, USUAL
 from libresh.plan.actions import From, Hashed, Literal, Mint, Random, SecretKey, Template, Value
 
 GOLDEN = Path(__file__).parent / "golden"
 SETTINGS = Settings(image_prefix="images.example.org", ca_bundle="-----BEGIN CERTIFICATE-----\nours\n")
 SHARED = {"SMTPAccount": "mail-for-all", "OIDCClient": "people"}
 """Kinds whose classes run one server for all claims, with a class."""
-SECURED = ("database", "cache", "objectStore")
-"""What is reached over TLS here where somebody's own Secret names it."""
+OF_OTHERS: dict[str, frozenset[str]] = {
+    # Synapse could not keep to a prefix.
+    **{kind: frozenset({*USUAL[kind], *OPTIONAL[kind]} - {"prefix"}) for kind in ("PostgreSQL", "Redis", "Bucket")},
+    "SMTPAccount": frozenset(REQUIRED["SMTPAccount"]),
+}
+"""The keys of Secrets that somebody made: of services over TLS, and of a relay that takes mail without log-in."""
 
 CASES: dict[str, tuple[dict[str, Any], Settings]] = {
     "smallest": ({"host": "chat.example.org"}, Settings()),
@@ -48,6 +52,7 @@ CASES: dict[str, tuple[dict[str, Any], Settings]] = {
             "database": {"secret": "d"},
             "cache": {"secret": "c"},
             "objectStore": {"secret": "o"},
+            "mail": {"secret": "m"},
         },
         SETTINGS,
     ),
@@ -69,7 +74,7 @@ def instance_of(spec: dict[str, Any], settings: Settings) -> Instance[MatrixSpec
             namespace="acme",
             secret=need.wish.secret or f"{name}-connection",
             digest=f"digest of {need.role}",
-            keys=keys_of(need.claim.KIND.kind, secured=need.role in SECURED and need.wish.secret is not None),
+            keys=keys_of(need),
             claim="" if need.wish.secret else name,
             driver="" if need.wish.secret else "embedded",
             shared="" if need.wish.secret else SHARED.get(need.claim.KIND.kind, ""),
@@ -79,10 +84,11 @@ def instance_of(spec: dict[str, Any], settings: Settings) -> Instance[MatrixSpec
     return Instance(app, app.spec, release, settings, bindings)
 
 
-def keys_of(kind: str, *, secured: bool) -> frozenset[str]:
-    """The keys of a connection; of one that is secured all but a prefix, which Synapse could not keep to."""
-    optional = frozenset(OPTIONAL[kind]) - {"prefix"} if secured else frozenset()
-    return frozenset(REQUIRED[kind]) | optional
+def keys_of(need: Need) -> frozenset[str]:
+    """The keys of a connection."""
+    kind = need.claim.KIND.kind
+    usual = frozenset(USUAL[kind])
+    return OF_OTHERS.get(kind, usual) if need.wish.secret else usual
 
 
 def objects_of(spec: dict[str, Any], settings: Settings) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from libresh.catalog.settings import Settings
 from libresh.drivers import drivers
 from libresh.drivers.composition import readiness, render
 from libresh.drivers.composition.model import ReadinessCheck, Resource
-from libresh.drivers.connection import REQUIRED, missing_keys
+from libresh.drivers.connection import REQUIRED, USUAL, missing_keys
 from libresh.drivers.model import Ask, Provision, Seen
 from libresh.plan.actions import Apply, From, Literal, Object, Ref, SecretKey, Template, Theirs
 from libresh.plan.decision import Settled, Stalled, Waiting
@@ -373,7 +373,7 @@ def test_one_resource_waits_for_what_another_says() -> None:
     assert third.connection["host"] == Literal("mx")
     assert third.connection["port"] == Literal("587")
     assert third.connection["password"] == From(SecretKey("mail", "its", "password"))
-    assert set(third.connection) == {*REQUIRED["SMTPAccount"]}
+    assert set(third.connection) == {*USUAL["SMTPAccount"]}
 
 
 def test_where_it_is_optional_nothing_waits() -> None:

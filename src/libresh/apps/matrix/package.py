@@ -123,6 +123,7 @@ def migration(matrix: Instance[MatrixSpec]) -> Task:
         process,
         once_per=(matrix.release.version, matrix.release.facts.get("schema", ""), database.secret),
         title="Bringing the database to the release's schema",
+        reaches=("database",),
     )
 
 

@@ -23,7 +23,7 @@ from libresh.drivers.composition.gotext import NotFitting
 from libresh.drivers.composition.model import Patch
 from libresh.drivers.composition.paths import BadPath, Path
 from libresh.drivers.composition.shape import Unfit
-from libresh.drivers.connection import OPTIONAL, REQUIRED, TYPES
+from libresh.drivers.connection import OPTIONAL, REQUIRED, TYPES, USUAL
 from libresh.drivers.handed import Handed
 from libresh.drivers.model import Ask, Provision, Seen, told_otherwise
 from libresh.plan import actions
@@ -286,8 +286,8 @@ def connection_of(ask: Ask) -> dict[str, Value]:
     kind, wish = ask.claim.KIND.kind, ask.parameters.connection
     found: dict[str, Value] = {"type": actions.Literal(TYPES[kind]), "provider": actions.Literal(ByCrossplane.name)}
     found |= {key: actions.Literal(value) for key, value in wish.values.items()}
-    named = [*REQUIRED[kind], *(key for key in OPTIONAL.get(kind, ()) if key in wish.keys)]
-    for key in named:
+    named = [*USUAL[kind], *(key for key in OPTIONAL[kind] if key in wish.keys)]
+    for key in dict.fromkeys(named):
         if key in wish.keys or (key not in found and key != "uri"):
             found[key] = From(SecretKey(ask.claim.namespace, secret_of(ask), wish.keys.get(key, key)))
     if "uri" not in found:
