@@ -8,6 +8,9 @@ A Job runs a program of the image `errand` with an order (what is wanted, no sec
 Its name holds a digest of both: what it does cannot change once it is made. One errand of a claim runs at a time: one
 that is no longer wanted is ended, and its pods are gone, before the next begins. Programs are idempotent, so an errand
 whose Job was lost is simply run again. See decision 7.
+
+Where the server chooses a secret, the errand gives it back: `gives` names a Secret that the driver applies without
+data, and as long as the errand is looked at its pod, and no other, may patch that one (`drivers/given.py`).
 """
 
 from collections.abc import Mapping
@@ -34,6 +37,9 @@ CLEARED_AFTER = 600
 """Seconds after which a Job that ended goes by itself: one that gave up is then begun anew."""
 COMPONENT = "errand"
 DNS = {"ports": [{"port": 53, "protocol": "UDP"}, {"port": 53, "protocol": "TCP"}]}
+API = {"ports": [{"port": 443, "protocol": "TCP"}, {"port": 6443, "protocol": "TCP"}]}
+"""Where API servers listen. Not to which address: network plugins differ in whether they look before or after a
+Service's address is translated, and some know no addresses within the cluster."""
 
 ERRAND_RUNNING = "ErrandRunning"
 ERRAND_FAILING = "ErrandFailing"
@@ -46,6 +52,13 @@ WATCHES = (
     Watched("Pod"),
 )
 """What a driver that runs errands declares."""
+GIVING_WATCHES = (
+    *WATCHES,
+    Watched("ServiceAccount", writes=True),
+    Watched("Role", writes=True),
+    Watched("RoleBinding", writes=True),
+)
+"""What a driver declares whose errands give secrets back."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,8 @@ class Errand:
     order: Mapping[str, Any]
     secrets: Mapping[str, Value]
     state: str = ""
+    gives: Ref | None = None
+    """The Secret that the program puts what the server chose into. The driver applies it, without data."""
 
     @property
     def claim(self) -> Claim:
@@ -75,43 +90,52 @@ class Errand:
         """Names what is wanted. A new claim of the same name wants it anew: what was done once may be so no more."""
         return naming.digest_of(self.claim.metadata.uid, self.program, self.task, self.order, self.state)
 
-    @property
-    def foundations(self) -> tuple[Ref, ...]:
-        """What the Job stands on."""
-        name, namespace = base_name(self.claim), self.ask.settings.system_namespace
-        return (Ref("Secret", name, namespace), Ref("NetworkPolicy", name, namespace))
-
-    def metadata(self, name: str) -> Object:
-        """Metadata of a child in the operator's namespace, which therefore has the owner's uid and no owner."""
+    def metadata(self, name: str, namespace: str = "") -> Object:
+        """Metadata of a child, in the operator's namespace unless told: it has the owner's uid and no owner."""
         labels = naming.labels_for(name=self.program, instance=self.claim.name, component=COMPONENT)
         labels[naming.OWNER_UID_LABEL] = self.claim.metadata.uid
-        return objects.build_metadata(name, self.ask.settings.system_namespace, labels)
+        return objects.build_metadata(name, namespace or self.ask.settings.system_namespace, labels)
 
     def build_job(self) -> Object:
+        gives = {"LIBRESH_GIVES": f"{self.gives.namespace}/{self.gives.name}"} if self.gives else {}
         container = objects.Container(
             name=COMPONENT,
             image=self.ask.settings.image("errand", VERSION),
             args=(self.program, self.task),
-            env={"LIBRESH_ORDER": msgspec.json.encode(self.order, order="deterministic").decode()},
+            env={"LIBRESH_ORDER": msgspec.json.encode(self.order, order="deterministic").decode(), **gives},
             mounts=(objects.from_secret("secrets", FOLDER, base_name(self.claim)),),
             resources=objects.Resources(cpu="10m", memory="32Mi", memory_limit="128Mi"),
         )
-        pod = objects.Pod((container,), grace=10, restart="OnFailure")
+        account = base_name(self.claim) if self.gives else ""
+        pod = objects.Pod((container,), service_account=account, grace=10, restart="OnFailure")
         name = f"{self.claim.name}-{naming.digest_of(self.digest, pod.build())}"
         return objects.build_job(self.metadata(name), pod, retries=RETRIES, keep_seconds=CLEARED_AFTER)
 
     def plan(self, job: Object) -> tuple[Action, ...]:
-        """The secrets, the one way out, and the Job. While a secret cannot be had the Job is not made."""
+        """The secrets, the one way out, what the program may write, and the Job. While a secret cannot be had the Job
+        is not made."""
         name = base_name(self.claim)
         selector = {
             naming.COMPONENT_LABEL: COMPONENT,
             naming.OWNER_UID_LABEL: self.claim.metadata.uid,
         }
-        out = [DNS, {"ports": [{"port": self.port, "protocol": "TCP"}]}]
+        out = [DNS, {"ports": [{"port": self.port, "protocol": "TCP"}]}, *([API] if self.gives else [])]
         return (
             Mint(self.metadata(name), self.secrets),
             Apply(objects.build_network_policy(self.metadata(name), selector=selector, ingress=(), egress=out)),
+            *(self.plan_right(self.gives) if self.gives else ()),
             Apply(job),
+        )
+
+    def plan_right(self, given: Ref) -> tuple[Action, ...]:
+        """The pod's own account, which may change that one Secret and not even read it."""
+        name, there = base_name(self.claim), self.metadata(base_name(self.claim), given.namespace)
+        rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [given.name], "verbs": ["patch"]}
+        home = self.ask.settings.system_namespace
+        return (
+            Apply(objects.build_service_account(self.metadata(name))),
+            Apply(objects.build_role(there, [rule])),
+            Apply(objects.build_role_binding(there, role=name, service_account=name, home=home)),
         )
 
 
@@ -161,10 +185,19 @@ def outcome_of(errand: Errand, job: Object | None, seen: Seen, *, ready: bool) -
     return Waiting(ERRAND_RUNNING, f"{errand.server} is being told", ready=ready)
 
 
-def left_of(errand: Errand, seen: Seen) -> tuple[Ref, ...]:
-    """All that errands of a claim may have left in the operator's namespace."""
-    namespace = errand.ask.settings.system_namespace
-    return (*(Ref("Job", job["metadata"]["name"], namespace) for job in seen.jobs), *errand.foundations)
+def left_of(errand: Errand, seen: Seen, *, gives: Ref | None = None) -> tuple[Ref, ...]:
+    """All that errands of a claim may have left. `gives`: where some of them gave something back."""
+    name, namespace = base_name(errand.claim), errand.ask.settings.system_namespace
+    jobs = [Ref("Job", job["metadata"]["name"], namespace) for job in seen.jobs]
+    rights: tuple[Ref, ...] = ()
+    if gives is not None:
+        there = gives.namespace
+        rights = (
+            Ref("RoleBinding", name, there),
+            Ref("Role", name, there),
+            Ref("ServiceAccount", name, namespace),
+        )
+    return (*jobs, *rights, Ref("Secret", name, namespace), Ref("NetworkPolicy", name, namespace))
 
 
 def job_of(pod: Object) -> str:

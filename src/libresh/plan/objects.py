@@ -364,14 +364,14 @@ def build_role(metadata: Object, rules: Sequence[Mapping[str, Any]]) -> Object:
     }
 
 
-def build_role_binding(metadata: Object, *, role: str, service_account: str) -> Object:
-    """A RoleBinding of a Role to a ServiceAccount of the same namespace."""
+def build_role_binding(metadata: Object, *, role: str, service_account: str, home: str = "") -> Object:
+    """A RoleBinding of a Role to a ServiceAccount, of the same namespace unless `home` says which."""
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
         "metadata": metadata,
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role},
-        "subjects": [{"kind": "ServiceAccount", "name": service_account, "namespace": metadata["namespace"]}],
+        "subjects": [{"kind": "ServiceAccount", "name": service_account, "namespace": home or metadata["namespace"]}],
     }
 
 

@@ -25,6 +25,7 @@ class Errand:
         self.order = order
         self.folder = folder
         self.server = f"{order['host']}:{order['port']}"
+        self.hidden = set()
 
     @classmethod
     def given(cls):
@@ -39,6 +40,16 @@ class Errand:
         except FileNotFoundError:
             raise Trouble(f"the secret {name} is not there yet") from None
 
+    def known(self, name):
+        """A secret that may be there or not."""
+        path = self.folder / name
+        return path.read_text() if path.exists() else None
+
+    def hide(self, value):
+        """A secret that came up on the way."""
+        if value:
+            self.hidden.add(value)
+
     @property
     def authority(self):
         """The file with the authorities of the server's certificate, where there are any but the public ones."""
@@ -51,6 +62,8 @@ class Errand:
             if path.is_file() and path.name != "ca.crt" and path.name != "admin-username":
                 value = path.read_text(errors="replace")
                 text = text.replace(value, "***") if value else text
+        for value in sorted(self.hidden, key=len, reverse=True):
+            text = text.replace(value, "***")
         printable = "".join(letter if letter.isprintable() else " " for letter in text)
         return " ".join(printable.split())[:1000]
 

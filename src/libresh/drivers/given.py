@@ -1,0 +1,157 @@
+"""Credentials that the server chooses, not libre.sh: an access key, a client's secret. The errand gives them back.
+
+    place made ──> errand: the program has the server choose, and applies it to the place ──> on record ──> published
+         another edition asked for ──> errand: both are let in ──> on record ──> published ──> errand: the old one goes
+
+The place is a Secret beside the claim that is applied without data: what the program puts there belongs to the
+program's own field manager, and stays. Its keys are `<edition>.<part>`, as `first.access-key-id`; an edition is what
+one request for a rotation brought. The record is an annotation of it: which edition is published, by which errand it
+came, and the state in which it was then, so that a value of another hand is noticed and the server asked again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from libresh.api.claims import Claim
+from libresh.drivers import errands
+from libresh.drivers.accounts import PREPARING, ROTATE, ROTATING, with_way_out
+from libresh.drivers.children import Children
+from libresh.drivers.errands import Errand
+from libresh.drivers.model import Ask, Provision, Seen, Withdrawal
+from libresh.plan import naming
+from libresh.plan.actions import Action, Apply, Delete, From, Ref, SecretKey, Value
+from libresh.plan.decision import Outcome, Settled, Waiting
+from libresh.ports import SecretView
+
+FIRST = "first"
+AT_ONCE = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a server chose for one claim, and how it is asked."""
+
+    ask: Ask
+    names: Children
+    parts: tuple[str, ...]
+    """What an edition has, such as `access-key-id` and `secret-access-key`."""
+    errand: Callable[[str, tuple[str, ...], Mapping[str, Value]], Errand]
+    """The errand of a task: for these editions, the one to be published last, with what is there of them as files
+    named by their keys."""
+    connect: Callable[[Callable[[str], SecretKey]], dict[str, Value]]
+    """The connection secret; it is told where the published edition's parts are."""
+    instance: str
+
+    @property
+    def claim(self) -> Claim:
+        return self.ask.claim
+
+    @property
+    def ref(self) -> Ref:
+        return self.names.ref("Secret", "credentials")
+
+    def key(self, edition: str, part: str) -> SecretKey:
+        return SecretKey(self.ref.namespace, self.ref.name, f"{edition}.{part}")
+
+    def keys(self, edition: str) -> frozenset[str]:
+        return frozenset(f"{edition}.{part}" for part in self.parts)
+
+    def plan(self, record: str) -> Apply:
+        """The place, without data, and what is on record of it."""
+        metadata = self.names.kept("credentials")
+        if record:
+            metadata["annotations"] = {naming.DONE_ANNOTATION: record}
+        return Apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+
+    def record_of(self, view: SecretView | None) -> str:
+        """What is on record: `<edition>/<errand>.<state>`; "" where that edition is not whole any more."""
+        record = view.metadata.annotations.get(naming.DONE_ANNOTATION, "") if view else ""
+        return record if view and self.keys(edition_of(record)) <= view.keys else ""
+
+    def files(self, view: SecretView | None, editions: tuple[str, ...]) -> dict[str, Value]:
+        """What is there of these editions already: the program keeps what works."""
+        found = view.keys if view else frozenset()
+        whole = [edition for edition in editions if self.keys(edition) <= found]
+        return {key: From(SecretKey(self.ref.namespace, self.ref.name, key)) for e in whole for key in self.keys(e)}
+
+
+# --- provide -----------------------------------------------------------------------------------------------------
+
+
+def provide(given: Given, seen: Seen, missing: Callable[[bool], Outcome | None]) -> Provision:
+    """The credentials as they should be, and how they stand. `missing`: what the cluster's operator has not provided,
+    told whether what is published works meanwhile."""
+    record = given.record_of(seen.secret(given.ref))
+    ready = bool(record) and given.claim.status.binding is not None
+    if stop := missing(ready):
+        return Provision(stop, instance=given.instance, kept=(given.ref,))
+    outcome, actions, record = tell(given, seen, record, ready=ready)
+    known = edition_of(record)
+    connection = given.connect(lambda part: given.key(known, part)) if known else None
+    return Provision(outcome, (given.plan(record), *actions), connection, given.instance, (given.ref,))
+
+
+def tell(given: Given, seen: Seen, record: str, *, ready: bool) -> tuple[Outcome, tuple[Action, ...], str]:
+    """Asks the server, unless it was asked: how that stands, what it takes, what is then on record."""
+    view = seen.secret(given.ref)
+    if view is None:
+        # It has no owner, so that nothing brings the claim back when this pass has written it.
+        return Waiting(PREPARING, "A place for the credentials is being made", AT_ONCE, ready), (), record
+    editions = wanted_editions(given.claim, edition_of(record))
+    errand = given.errand("provide", editions, given.files(view, editions))
+    told = f"{editions[-1]}/{errand.digest}.{view.digest}"
+    if record == told:
+        return Settled(f"{errand.server} has done what was asked"), (), record
+    if told.rpartition(".")[0] == record.rpartition(".")[0]:
+        return anew("Somebody changed the credentials: the server is asked again", seen, record, ready=ready)
+    course = errands.run(errand, seen, ready=ready)
+    if not course.done:
+        # Once begun an errand may have had its effect, whoever ends it: what was told before may be so no more.
+        return course.outcome, course.actions, unsure(record)
+    if not given.keys(editions[-1]) <= view.keys:
+        return anew("What the server gave is not there: it is asked again", seen, record, ready=ready)
+    if len(editions) > 1:
+        return Waiting(ROTATING, "The new credentials are being published", AT_ONCE, ready), (), told
+    return Settled(f"{errand.server} has done what was asked"), (), told
+
+
+def anew(why: str, seen: Seen, record: str, *, ready: bool) -> tuple[Outcome, tuple[Action, ...], str]:
+    """A Job that ended says nothing of what happened since: it goes, then the errand is run again."""
+    jobs = [Ref("Job", job["metadata"]["name"], job["metadata"]["namespace"]) for job in seen.jobs]
+    return Waiting(PREPARING, why, AT_ONCE, ready), tuple(Delete(job) for job in jobs), unsure(record)
+
+
+def edition_of(record: str) -> str:
+    return record.partition("/")[0]
+
+
+def unsure(record: str) -> str:
+    """The record while a later errand may have told the server something else: the edition is the published one."""
+    edition, separator, _ = record.partition("/")
+    return edition + separator
+
+
+def wanted_editions(claim: Claim, known: str) -> tuple[str, ...]:
+    """The edition that is published, and after it the one that is to be, where another is asked for."""
+    text = claim.metadata.annotations.get(ROTATE)
+    wanted = (known or FIRST) if text is None else naming.digest_of(text)
+    return tuple(dict.fromkeys(edition for edition in (known, wanted) if edition))
+
+
+# --- withdraw ----------------------------------------------------------------------------------------------------
+
+
+def withdraw(given: Given, seen: Seen, missing: Callable[[bool], Outcome | None]) -> Withdrawal:
+    """Under Delete all that was made on the server goes before the claim does; under Retain nothing."""
+    claim, view = given.claim, seen.secret(given.ref)
+    errand = given.errand("remove", (), {})
+    left = errands.left_of(errand, seen, gives=given.ref)
+    begun = view is not None or bool(seen.jobs) or claim.status.binding is not None
+    if given.ask.keep or not begun:
+        return Withdrawal(Settled("Nothing is to be undone outside"), left=left)
+    if stop := missing(False):
+        return Withdrawal(with_way_out(stop, claim), left=left)
+    course = errands.run(errand, seen, ready=False)
+    outcome = course.outcome if course.done else with_way_out(course.outcome, claim)
+    return Withdrawal(outcome, course.actions, left)
