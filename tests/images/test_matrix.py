@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -108,7 +109,10 @@ def synapse(container: Any, secrets: dict[str, dict[str, str]]) -> Running:
 def migrate(running: Running) -> tuple[int, str]:
     command = ["update_synapse_database", "--database-config", f"{config.CONFIG_PATH}/homeserver.yaml"]
     process = running.start(command, FOLDERS, ENV)
-    output = process.communicate(timeout=180)[0].decode(errors="replace")
+    try:
+        output = process.communicate(timeout=120)[0].decode(errors="replace")
+    except subprocess.TimeoutExpired as late:
+        raise AssertionError((late.stdout or b"").decode(errors="replace")[-3000:]) from late
     return process.returncode, output
 
 
