@@ -80,10 +80,21 @@ async def with_authority(client: Client, settings: Settings) -> Settings:
         await asyncio.sleep(2)
 
 
+async def with_identity(client: Client, settings: Settings) -> Settings:
+    """The settings with what tells this cluster from others: the uid of a namespace that all have, for ever."""
+    while True:
+        with contextlib.suppress(Unavailable):
+            found = await client.get("Namespace", "kube-system")
+            if found:
+                return replace(settings, cluster=found["metadata"]["uid"])
+        log.info("waiting for the namespace kube-system")
+        await asyncio.sleep(2)
+
+
 async def run(settings: Settings, environment: Mapping[str, str]) -> None:
     """Runs until SIGTERM or SIGINT."""
     async with Client(find_access(), Kinds(types())) as client:
-        settings = await with_authority(client, settings)
+        settings = await with_identity(client, await with_authority(client, settings))
         manager = Manager(
             client,
             reconcilers(settings),

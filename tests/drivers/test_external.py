@@ -96,6 +96,7 @@ def test_an_order_has_no_secret_and_secrets_come_as_files() -> None:
     assert json.loads(order["value"]) == {
         "allowed": ["postgis"],
         "class": "sample-class",
+        "cluster": "",
         "database": name_of(ask(POSTGRESQL)),
         "extensions": [],
         "for": "PostgreSQL team/sample",

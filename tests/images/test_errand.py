@@ -131,6 +131,7 @@ def pg_order(role: str, **more: Any) -> dict[str, Any]:
     return {
         "port": PG_PORT,
         "for": f"PostgreSQL team/{role}",
+        "cluster": "one",
         "maintenance": "postgres",
         "role": role,
         "database": role,
@@ -265,6 +266,29 @@ def test_what_somebody_else_made_is_left_alone(errand: Any, postgresql: Running)
     assert "has a database team_a that belongs to root" in errands.words
 
 
+def test_what_another_cluster_made_is_left_alone_until_it_is_handed_over(errand: Any, postgresql: Running) -> None:
+    errands = errand("postgresql", **pg_order("team_a"))
+    assert errands.do("provide") == 0, errands.words
+    for task in ("provide", "remove"):
+        assert errands.do(task, "other", cluster="two") == 3
+        assert "another cluster made for its own PostgreSQL team/team_a (one)" in errands.words
+        assert "set namePrefix" in errands.words
+    assert query(errands, "team_a", "first", "SELECT 1") == "[(1,)]"
+    statement = errands.words.rpartition("this one may have it: ")[2]
+    assert query(errands, "root", ROOT, statement, "postgres") == "done"
+    assert errands.do("provide", cluster="two") == 0, errands.words
+    assert errands.do("provide") == 3
+
+
+def test_a_mark_of_earlier_days_is_completed(errand: Any, postgresql: Running) -> None:
+    errands = errand("postgresql", **pg_order("team_a"))
+    assert errands.do("provide") == 0, errands.words
+    earlier = "COMMENT ON ROLE team_a IS 'libre.sh: PostgreSQL team/team_a'"
+    assert query(errands, "root", ROOT, earlier, "postgres") == "done"
+    assert errands.do("provide") == 0, errands.words
+    assert errands.do("provide", cluster="two") == 3
+
+
 def test_whoever_is_connected_does_not_keep_a_database_from_going(errand: Any, postgresql: Running) -> None:
     errands = errand("postgresql", **pg_order("team_a"))
     assert errands.do("provide") == 0
@@ -345,7 +369,7 @@ def valkey(container: Any) -> Running:
 
 def redis_order(name: str, **more: Any) -> dict[str, Any]:
     order = {"user": f"team.{name}", "prefix": f"team:{name}:", "persistence": False}
-    return {"port": REDIS_PORT, "for": f"Redis team/{name}", **order, **more}
+    return {"port": REDIS_PORT, "for": f"Redis team/{name}", "cluster": "one", **order, **more}
 
 
 def tell(errands: Errands, user: str, password: str, *commands: str, database: int = 0) -> list[str]:
@@ -421,6 +445,19 @@ HARMFUL = (
     "MODULE LIST",
     "REPLICAOF NO ONE",
 )
+
+
+def test_a_user_of_another_cluster_is_left_alone(errand: Any, valkey: Running) -> None:
+    errands = errand("redis", **redis_order("a"))
+    assert errands.do("provide") == 0, errands.words
+    for task in ("provide", "remove"):
+        assert errands.do(task, "other", cluster="two") == 3
+        assert "another cluster made for its own Redis team/a (one)" in errands.words
+    assert tell(errands, "team.a", "first", "SET team:a:x 1", "GET team:a:x") == ["true", '"1"']
+    assert "NoPermission" in tell(errands, "team.a", "first", "SET libre.sh:cluster:one 1")[0]
+    assert errands.do("provide") == 0, errands.words
+    assert errands.do("remove", passwords=[]) == 0, errands.words
+    assert errands.do("provide", cluster="two") == 0, errands.words
 
 
 def test_two_users_are_apart(errand: Any, valkey: Running) -> None:

@@ -11,6 +11,8 @@ class Settings:
     system_namespace: str = "libresh-system"
     domain: str = "localhost"
     """The suffix under which servers of classes get their host names."""
+    cluster: str = ""
+    """What tells this cluster from every other one."""
     ca_config_map: str = ""
     """`namespace/name` of a ConfigMap with key ca.crt that pods shall trust besides the public authorities."""
     ca_bundle: str = ""

@@ -146,6 +146,7 @@ class Account:
             "host": server.host,
             "port": self.port,
             "tls": server.tls,
+            "cluster": self.ask.settings.cluster,
             "for": f"{self.claim.KIND.kind} {self.claim.namespace}/{self.claim.name}",
             "passwords": list(keys),
         }

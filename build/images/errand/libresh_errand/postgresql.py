@@ -1,7 +1,8 @@
 """A role and its database on a PostgreSQL server, made as declared or removed. Everything may be done again.
 
-The role bears our mark (a comment) from the moment it exists; a role without it is somebody else's and left alone, and
-so is a database of another owner. The administrator need not be a superuser: CREATEROLE and CREATEDB are enough.
+The role bears our mark (a comment that says for which claim of which cluster it is) from the moment it exists; a role
+without it is somebody else's and left alone, and so is a database of another owner. The administrator need not be a
+superuser: CREATEROLE and CREATEDB are enough.
 """
 
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from psycopg.errors import lookup
 
 from libresh_errand.errand import CONNECT_TIMEOUT, PATIENCE, Refused, Trouble, first_line
 
-MARK = "libre.sh: "
+MARK, OF_CLUSTER = "libre.sh: ", " of cluster "
+WAY_OUT = "set namePrefix in a class of its own for each cluster"
 OLDEST = 130000
 """Since 13 a database can be dropped although clients are connected, and extensions say that they are trusted."""
 LONG = 1800
@@ -38,7 +40,7 @@ def remove(errand):
         mark = mark_of(server, errand["role"])
         if mark is None:
             return  # the role goes last: there is nothing left
-        check_ours(errand, mark, owner)
+        check_ours(server, errand, mark, owner)
         belong(server, role)
         server.execute(sql.SQL("ALTER ROLE {} NOLOGIN").format(role))
         if owner is not None:
@@ -152,12 +154,22 @@ def owner_of(server, database):
     return None if found is None else found[0]
 
 
-def check_ours(errand, mark, owner):
-    """Nobody else's role or database is touched."""
-    if mark is not None and mark != MARK + errand["for"]:
+def our_mark(errand):
+    """What our role bears: for whom, and in which cluster."""
+    return f"{MARK}{errand['for']}{OF_CLUSTER}{errand['cluster']}"
+
+
+def check_ours(server, errand, mark, owner):
+    """Nobody else's role or database is touched. Marks of earlier days do not say of which cluster they are."""
+    ours = our_mark(errand)
+    if mark is not None and mark not in (ours, MARK + errand["for"]):
+        told = f"{errand.server} has a role {errand['role']} that "
+        if not mark.startswith(f"{MARK}{errand['for']}{OF_CLUSTER}"):
+            raise Refused(f"{told}libre.sh did not make for {errand['for']}: it is left alone; {WAY_OUT}")
+        statement = comment(errand, ours).as_string(server)
         raise Refused(
-            f"{errand.server} has a role {errand['role']} that libre.sh did not make for {errand['for']}: "
-            f"it is left alone; set namePrefix in a class of its own for each cluster"
+            f"{told}another cluster made for its own {errand['for']} ({mark.rpartition(OF_CLUSTER)[2]}): it is left "
+            f"alone; {WAY_OUT}. If that cluster is no more, this one may have it: {statement}"
         )
     if owner is not None and owner != errand["role"]:
         raise Refused(f"{errand.server} has a database {errand['database']} that belongs to {owner}: it is left alone")
@@ -169,13 +181,19 @@ def check_ours(errand, mark, owner):
 def make_role(server, errand):
     """The role with its mark, both or neither."""
     role, mark = sql.Identifier(errand["role"]), mark_of(server, errand["role"])
-    check_ours(errand, mark, owner_of(server, errand["database"]))
+    check_ours(server, errand, mark, owner_of(server, errand["database"]))
     if mark is None:
         with server.transaction():
             server.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(role))
-            comment = sql.SQL("COMMENT ON ROLE {} IS {}").format(role, sql.Literal(MARK + errand["for"]))
-            server.execute(comment)
+            server.execute(comment(errand, our_mark(errand)))
     belong(server, role)
+    if mark == MARK + errand["for"]:
+        server.execute(comment(errand, our_mark(errand)))
+
+
+def comment(errand, mark):
+    """The statement that puts a mark on the role."""
+    return sql.SQL("COMMENT ON ROLE {} IS {}").format(sql.Identifier(errand["role"]), sql.Literal(mark))
 
 
 def belong(server, role):

@@ -9,6 +9,7 @@ restarts, and is refused.
 """
 
 import hashlib
+import re
 
 import redis
 
@@ -29,6 +30,10 @@ COMMANDS = (
     "-script|kill",
 )
 """SORT may look up other keys only where the user may read these (Redis 7)."""
+CLUSTER = "libre.sh:cluster:"
+"""A key that nobody can write and the user may read says whose the user is. No prefix of a claim has a dot before its
+first colon."""
+OF_CLUSTER = re.compile(re.escape(CLUSTER) + r"([-\w]+)")
 BATCH = 1000
 OLDEST = 7
 
@@ -36,6 +41,7 @@ OLDEST = 7
 def provide(errand):
     server = connected(errand, errand.secret("admin-username"), errand.secret("admin-password"))
     check_server(server, errand)
+    check_ours(server, errand)
     set_user(server, errand)
     check_login(errand)
 
@@ -43,7 +49,7 @@ def provide(errand):
 def remove(errand):
     server = connected(errand, errand.secret("admin-username"), errand.secret("admin-password"))
     user = errand["user"]
-    if ask(errand, server.execute_command, "ACL GETUSER", user) is not None:
+    if check_ours(server, errand):
         # Whoever is connected goes first: what is removed must not be written again.
         ask(errand, server.execute_command, "ACL SETUSER", user, "off", "resetpass")
         ask(errand, server.execute_command, "CLIENT KILL", "USER", user)
@@ -117,6 +123,19 @@ def check_server(server, errand):
         )
 
 
+def check_ours(server, errand):
+    """Whether the user is there. One that another cluster made for a claim of the same name is left alone."""
+    found = ask(errand, server.execute_command, "ACL GETUSER", errand["user"])
+    cluster = OF_CLUSTER.search(str((found or {}).get("keys")))
+    if cluster and cluster[1] != errand["cluster"]:
+        raise Refused(
+            f"{errand.server} has a user {errand['user']} that another cluster made for its own {errand['for']} "
+            f"({cluster[1]}): it is left alone; set namePrefix in a class of its own for each cluster. If that cluster "
+            f"is no more, remove the user with ACL DELUSER, and it is made anew; its keys stay"
+        )
+    return found is not None
+
+
 def set_user(server, errand):
     """The user as declared, in one command: nobody ever sees half of it. Hashes travel, not passwords."""
     digests = [hashlib.sha256(errand.secret(name).encode()).hexdigest() for name in errand["passwords"]]
@@ -130,6 +149,7 @@ def set_user(server, errand):
         *(f"#{digest}" for digest in digests),
         f"~{errand['prefix']}*",
         f"&{errand['prefix']}*",
+        f"%R~{CLUSTER}{errand['cluster']}",
         *COMMANDS,
     )
     save(server, errand)
