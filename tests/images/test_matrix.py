@@ -87,7 +87,10 @@ def servers(container: Any, address: str) -> str:
     authority = certify(database, address)
     tls = {path.name: path.read_text() for path in database.volume(TLS).iterdir()}
     (cache.volume(TLS, tls) / "tls.key").chmod(0o600)
-    serve_postgresql(database, "ssl=on", f"ssl_cert_file={TLS}/tls.crt", f"ssl_key_file={TLS}/tls.key")
+    # Nobody reads its log, and a full pipe would hold it up.
+    serve_postgresql(
+        database, "log_statement=none", "ssl=on", f"ssl_cert_file={TLS}/tls.crt", f"ssl_key_file={TLS}/tls.key"
+    )
     make = "CREATE DATABASE synapse LOCALE 'C' TEMPLATE template0 ENCODING 'UTF8'"
     database.run(["psql", f"host={SOCKETS} port={PG_PORT} user=root dbname=postgres", "-c", make], PG_VOLUMES, PG_ENV)
     files = [f"tls-cert-file {TLS}/tls.crt", f"tls-key-file {TLS}/tls.key", f"tls-ca-cert-file {TLS}/ca.crt"]
