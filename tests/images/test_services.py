@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import ssl
 import subprocess
+import threading
 import urllib.request
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from containers import Running, wait_for_port
+from test_errand import TLS, certify
+
+from libresh.drivers.embedded_postgresql import driver
 
 pytestmark = pytest.mark.e2e
 
@@ -87,6 +93,53 @@ def test_a_changed_password_reaches_the_server_and_never_its_log(postgresql: Run
 @pytest.mark.parametrize("role", ["replica", "standby_leader"])
 def test_a_replica_is_left_alone(postgresql: Running, role: str) -> None:
     assert roles(postgresql, "on_role_change", role, "demo") == ""
+
+
+class FakeApi(http.server.BaseHTTPRequestHandler):
+    """A fake of the API server: it has one ConfigMap and remembers what is written."""
+
+    written: ClassVar[list[tuple[str, Any]]] = []
+
+    def do_GET(self) -> None:
+        config = json.dumps({"ttl": 30, "postgresql": {"use_pg_rewind": True}})
+        self.answer({"metadata": {"resourceVersion": "7", "annotations": {"config": config}}})
+
+    def do_PATCH(self) -> None:
+        self.written.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+        self.answer({})
+
+    def answer(self, body: Any) -> None:
+        assert self.headers["Authorization"] == "Bearer token"
+        data = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def test_the_only_member_brings_patronis_settings_before_it_starts(container: Any) -> None:
+    running: Running = container("postgresql")
+    authority = certify(running, "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(running.volume(TLS) / "tls.crt", running.volume(TLS) / "tls.key")
+    server = http.server.HTTPServer(("127.0.0.1", 0), FakeApi)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    account, folder = "/var/run/secrets/kubernetes.io/serviceaccount", "/etc/patroni"
+    running.volume(account, {"namespace": "team", "token": "token", "ca.crt": authority})
+    settings = {"postgresql": {"parameters": {"max_connections": 50}}}
+    files = {"patroni.yaml": json.dumps({"scope": "db-pg"}), "dynamic.json": json.dumps(settings)}
+    running.volume(folder, files | {driver.MEMBER_TOOL: driver.MEMBER_CODE, driver.ALONE_TOOL: driver.ALONE_CODE})
+    where = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.server_address[1])}
+    process = running.start(driver.ALONE_COMMAND, [folder, account], POSTGRES_ENV | where)
+    said = process.communicate(timeout=60)[0].decode()
+    server.shutdown()
+    assert "brought Patroni's settings up to date" in said
+    assert "PatroniFatalException" in said, "Patroni is started then, here without a cluster to be in"
+    ((path, body),) = FakeApi.written
+    assert path == "/api/v1/namespaces/team/configmaps/db-pg-config"
+    config = json.loads(body["metadata"]["annotations"]["config"])
+    assert config == {"ttl": 30, "postgresql": {"use_pg_rewind": True, "parameters": {"max_connections": 50}}}
 
 
 def test_valkey_asks_for_its_password(container: Any) -> None:
