@@ -1,5 +1,6 @@
 """Laws that every driver keeps, whoever wrote it."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -39,6 +40,18 @@ def test_connection_has_every_published_key(driver: Driver) -> None:
     provision = driver.plan(ask, samples.everything_seen(driver, driver.looks_at(ask)))
     assert provision.connection is not None
     assert missing_keys(driver.claim_kind, frozenset(provision.connection)) == ()
+
+
+@every_driver
+def test_what_a_driver_can_do_is_said_in_words_that_are_explained(driver: Driver) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "kinds" / "serviceclass.md").read_text(encoding="utf-8")
+    assert set(driver.capabilities(samples.sample_ask(driver).parameters)) <= words_of(page)
+
+
+def words_of(page: str) -> set[str]:
+    """The words in the first column of the page's tables."""
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    return {word.strip("` ") for row in rows for word in row.split(",")}
 
 
 def test_keys_that_belong_together_are_all_there_or_none() -> None:

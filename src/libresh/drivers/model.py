@@ -108,8 +108,7 @@ class Driver(Protocol):
     """What it reads and writes besides the claim and its connection secret; RBAC comes from this."""
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
-        """What its services can do with these parameters: of `ha`, `pitr`, `clone`, `expand`, `quota`, `rotate`,
-        `versioning`."""
+        """What its services can do with these parameters, in the words of docs/kinds/serviceclass.md."""
 
     def refuse(self, ask: Ask) -> Stalled | None:
         """Why this claim cannot be served by this class, or None. Looked at before anything is made."""
