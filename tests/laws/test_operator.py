@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 
 from laws.whole import deaths, matrix, whole
+from libresh import operator
+from libresh.catalog.settings import Settings
+from libresh.kube.auth import Access
+from libresh.kube.client import Client
+from libresh.kube.kinds import Kinds
 
 
 async def test_from_nothing_to_ready_and_then_silence() -> None:
@@ -163,3 +168,11 @@ def is_secret(value: str) -> bool:
 
 def secrets_of(api: Any) -> dict[str, dict[str, str]]:
     return {secret["metadata"]["name"]: secret.get("data", {}) for secret in api.objects("Secret", "team")}
+
+
+async def test_it_knows_which_cluster_it_is_in() -> None:
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}}
+    async with whole(space) as world, Client(Access(server=world.server.url), Kinds(operator.types())) as client:
+        found = await operator.with_identity(client, Settings())
+        assert found.cluster == world.api.get("Namespace", "kube-system")["metadata"]["uid"]
+        assert len(found.cluster) > 30
