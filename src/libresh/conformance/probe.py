@@ -71,6 +71,8 @@ def run_sql(binding: Binding, script: str) -> str:
     }
     if AUTHORITY in binding:
         environment |= {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": binding[AUTHORITY]}
+    elif "sslrootcert" in binding:
+        environment["PGSSLROOTCERT"] = binding["sslrootcert"]
     if "sslmode" in binding:
         environment["PGSSLMODE"] = binding["sslmode"]
     psql = ("psql", "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "-v", "ON_ERROR_STOP=1")
