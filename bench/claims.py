@@ -31,6 +31,7 @@ SETTLED_SECONDS = 60.0
 ONE_MORE = 5
 """How many single claims are timed beside the many."""
 REQUESTS = re.compile(r"^rest_client_requests_total\{.*\} (\S+)$", re.MULTILINE)
+READY = re.compile(r'^libresh_resources\{kind="PostgreSQL",ready="True"\} (\S+)$', re.MULTILINE)
 
 
 def run(*, count: int = 2000, tell: Callable[[str], None] = print) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def run(*, count: int = 2000, tell: Callable[[str], None] = print) -> dict[str, 
     return {"machine": describe_machine(), "rows": [row]}
 
 
-def measure(api: Api, count: int) -> dict[str, Any]:
+def measure(api: Real, count: int) -> dict[str, Any]:
     composition = yaml.safe_load((GIVEN / "zalandopg.yaml").read_text())
     api.load([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "libresh-system"}}])
     api.load([importing.build_class(composition)])
@@ -52,16 +53,19 @@ def measure(api: Api, count: int) -> dict[str, Any]:
     told = {"LIBRESH_METRICS_PORT": str(port), "LIBRESH_DOMAIN": "example.org"}
     stub = env | {"PYTHONPATH": f"{env['PYTHONPATH']}:{ROOT / 'tests'}"}
     with (
-        Process((sys.executable, "-m", "bench.zalando"), env=stub, log=logs / "zalando.log"),
+        Process((sys.executable, "-m", "bench.zalando"), env=stub, log=logs / "zalando.log") as zalando,
         Process((sys.executable, "-m", "libresh.operator"), env={**env, **told}, log=logs / "operator.log") as process,
     ):
         empty = process.work()
-        cpu, asked, began = process.cpu(), requests(port), time.monotonic()
+        others = {"api_cpu_s": api.cpu, "stub_cpu_s": zalando.cpu}
+        before = {name: look() for name, look in others.items()}
+        cpu, asked, began = process.cpu(), total(REQUESTS, port), time.monotonic()
         api.load([claim(index) for index in range(count)])
-        await_ready(api, count)
+        await_ready(api, port, count)
         wall = time.monotonic() - began
+        spent = {name: round(look() - before[name], 1) for name, look in others.items()}
         used = process.work(cpu=cpu)
-        answered = requests(port)
+        answered = total(REQUESTS, port)
         singles = [time_one(api, count + number) for number in range(ONE_MORE)]
         process.work()
         cpu, writes = process.cpu(), api.writes()
@@ -70,6 +74,7 @@ def measure(api: Api, count: int) -> dict[str, Any]:
             "claims": count,
             "all_ready_s": round(wall, 1),
             "cpu_s": round(used.cpu, 1),
+            **spent,
             "requests_each": round((answered - asked) / count, 1),
             "empty_rss_mb": round(empty.rss, 1),
             "rss_mb": round(used.rss, 1),
@@ -92,12 +97,13 @@ def claim(index: int) -> Object:
     }
 
 
-def await_ready(api: Api, count: int) -> None:
+def await_ready(api: Api, port: int, count: int) -> None:
+    """Until the API server shows all as ready. It is asked once the operator says so: a list of all costs it much."""
     deadline = time.monotonic() + 1800
-    while (found := sum(map(is_done, objects_of(api, "PostgreSQL")))) < count:
+    while (found := total(READY, port)) < count or (found := sum(map(is_done, objects_of(api, "PostgreSQL")))) < count:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{found} of {count} claims are ready")
-        time.sleep(1)
+            raise RuntimeError(f"{found:.0f} of {count} claims are ready")
+        time.sleep(0.5)
 
 
 def time_one(api: Api, index: int) -> float:
@@ -122,7 +128,7 @@ def free_port() -> int:
         return port
 
 
-def requests(port: int) -> float:
-    """How many requests the operator has sent so far."""
+def total(metric: re.Pattern[str], port: int) -> float:
+    """What the operator's own metrics say: how many requests it has sent, how many claims it has reported as ready."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
-        return sum(float(count) for count in REQUESTS.findall(answer.read().decode()))
+        return sum(float(count) for count in metric.findall(answer.read().decode()))

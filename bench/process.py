@@ -54,8 +54,7 @@ class Process:
         """CPU seconds of the process and its threads, user and system, since it began."""
         if self.child.poll() is not None:
             raise RuntimeError(f"it ended with {self.child.returncode}; see {self.log}")
-        fields = Path(f"/proc/{self.child.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
+        return cpu_of(self.child.pid)
 
     def starving(self) -> bool:
         """Whether it waits for a processor: on a busy machine, using none does not mean having nothing to do."""
@@ -85,3 +84,9 @@ class Process:
                 busy = time.monotonic()
             last = now
         return Used(last - cpu, max(busy - begun, 0.0), self.memory(), self.memory("VmHWM"))
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of a process and its threads, user and system, since it began."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK

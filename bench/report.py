@@ -95,6 +95,8 @@ def claims(result: Row) -> str:
         ["operator: CPU s", number(row["cpu_s"])],
         ["… requests to the API server for each claim", number(row["requests_each"])],
         ["… memory before and after, MB", f"{number(row['empty_rss_mb'])}, {number(row['rss_mb'])}"],
+        ["API server and etcd: CPU s", number(row.get("api_cpu_s"))],
+        ["contract stub: CPU s", number(row.get("stub_cpu_s"))],
         ["one more claim beside them, s", listed(row["one_more_s"])],
         [f"settled for {number(row['stay_s'])} s: API writes", number(row["stay_writes"])],
         ["… CPU, % of a core", number(row["stay_cpu_percent"])],

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from bench.process import cpu_of
 from libresh import operator
 from libresh.kube.auth import find_access
 from libresh.kube.client import Client
@@ -130,6 +131,10 @@ class Real:
 
     def load(self, objects: Sequence[Object]) -> None:
         each_of(self, objects, lambda client, obj: client.create(obj))
+
+    def cpu(self) -> float:
+        """CPU seconds that the API server and etcd have used."""
+        return sum(cpu_of(program.pid) for _, program in self.server.programs)
 
     def writes(self) -> int:
         request = urllib.request.Request(

@@ -223,6 +223,19 @@ async def test_delete_removes_all_of_it() -> None:
         assert [s for s in found.api.objects("Secret", SPACE) if "my-db" in s["metadata"]["name"]] == []
 
 
+async def test_somebody_elses_object_is_seen_where_a_watch_shows_only_ours() -> None:
+    connection = {"writeConnectionSecretToRef": {"name": "first-connection-details"}}
+    async with world({**claim(**connection), "metadata": {"name": "first", "namespace": SPACE}}) as (found, _):
+        meta = {"name": NAME, "namespace": SPACE}
+        found.api.create({"apiVersion": "acid.zalan.do/v1", "kind": "postgresql", "metadata": meta, "spec": {}})
+        found.api.create(CLAIM)
+        await found.settle()
+        assert ready(found)["reason"] == "ObjectTaken"
+        assert {event["reason"] for event in found.api.objects("Event") if event["type"] == "Warning"} == {
+            "ObjectTaken"
+        }
+
+
 async def test_somebody_elses_object_is_neither_taken_over_nor_deleted() -> None:
     theirs = {
         "apiVersion": "acid.zalan.do/v1",
@@ -258,3 +271,23 @@ async def test_it_may_die_at_any_write(death: int) -> None:
         await found.rise()
         assert found.api.get("PostgreSQL", "my-db", SPACE) is None
         assert found.api.objects("postgresql") == []
+
+
+async def test_a_claim_beside_others_costs_few_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foreign, "PATIENCE", 60.0)
+    connection = {"writeConnectionSecretToRef": {"name": "first-connection-details"}}
+    first = {**claim(**connection), "metadata": {"name": "first", "namespace": SPACE}}
+    async with world(first) as (found, _):
+        found.api.requests.clear()
+        found.api.create(CLAIM)
+        await found.settle()
+        assert found.not_ready() == {}
+        asked = {key: count for key, count in found.api.requests.items() if key[1] not in ("ServiceClass", "Event")}
+        assert asked.pop(("apply", "PostgreSQL")) <= 3, "its class on record, what it waits for, that it is ready"
+        assert asked == {
+            ("patch", "PostgreSQL"): 1,
+            ("get", "postgresql"): 1,
+            ("apply", "postgresql"): 1,
+            ("get", "Secret"): 4,
+            ("apply", "Secret"): 1,
+        }

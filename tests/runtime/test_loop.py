@@ -131,6 +131,46 @@ async def test_a_field_that_is_no_longer_wished_for_is_removed() -> None:
         assert b.api.get("ConfigMap", "one-box", "play")["data"] == {"size": "2"}
 
 
+def waiting_for_a_box(obj: Toy, seen: Any) -> Decision:
+    """Waits for its child, with nothing of its own to put on record but its size."""
+    outcome = Settled() if seen else Waiting("Boxing", "The box is being made")
+    return Decision(outcome, {"size": obj.spec.size}, (Apply(box(obj)),))
+
+
+async def see_the_box(obj: Toy, reader: Reader) -> Any:
+    return await reader.get(Ref("ConfigMap", f"{obj.name}-box", obj.namespace))
+
+
+async def test_what_passes_by_at_once_is_not_said() -> None:
+    async with bench(ToyReconciler(look=see_the_box, judge=waiting_for_a_box)) as b:
+        b.api.edit("Toy", "one", "play", status={"size": 1})
+        first = await b.once()
+        assert (first.end, first.recheck, first.wrote) == (End.AGAIN, 0.0, 1)
+        assert b.api.get("Toy", "one", "play")["status"] == {"size": 1}
+        assert (await b.once()).end is End.SETTLED
+        assert b.conditions() == {"Ready": ("True", "Settled")}
+        await b.settled()
+
+
+async def test_what_goes_on_record_is_never_put_off() -> None:
+    async with bench(ToyReconciler(look=see_the_box, judge=waiting_for_a_box)) as b:
+        assert (await b.once()).wrote == 2
+        assert b.api.get("Toy", "one", "play")["status"]["size"] == 1
+        assert b.conditions()["Ready"] == ("False", "Boxing")
+
+
+async def test_who_has_to_write_again_and_again_says_so_in_the_end() -> None:
+    judge = wishing(lambda o: Apply(box(o)), outcome=Waiting("Boxing", "The box is being made"))
+    async with bench(ToyReconciler(judge=judge)) as b:
+        b.api.edit("Toy", "one", "play", status={"size": 1})
+        said = []
+        for number in range(8):
+            await b.once()
+            said.append(len(b.api.get("Toy", "one", "play")["status"].get("conditions", ())))
+            b.api.edit("ConfigMap", "one-box", "play", data={"size": f"undone {number}"})
+        assert said == [0, 0, 0, 2, 2, 2, 2, 2]
+
+
 FOREIGN = {
     "apiVersion": "v1",
     "kind": "ConfigMap",

@@ -10,12 +10,12 @@ import time
 from datetime import timedelta
 
 from libresh.api.meta import ObjectMeta
-from libresh.errors import LibreshError
+from libresh.errors import Conflict, LibreshError
 from libresh.kube.cache import Key
 from libresh.kube.client import Client
 from libresh.kube.compare import difference
 from libresh.kube.errors import NotFound, NotOurs, Pending, Refused
-from libresh.kube.foreign import Foreign
+from libresh.kube.foreign import OURS, Foreign
 from libresh.kube.kinds import KindInfo
 from libresh.kube.objects import ENCODER, Entry, Shape, is_managed
 from libresh.plan import naming
@@ -70,7 +70,7 @@ class Composed:
         if await self.kind(ref.kind) is None:
             return None
         try:
-            return await self.foreign.look(ref.kind, ref.namespace, ref.name)
+            return await self.foreign.look(ref.kind, ref.namespace, ref.name, among=OURS)
         except Refused as error:
             raise self._refused(ref, error) from error
 
@@ -87,7 +87,7 @@ class Composed:
         ref = Ref(kind, meta["name"], meta["namespace"])
         if await self.kind(kind) is None:
             raise self._missing_kind(ref)
-        entry = await self.look(ref) or await self._read(ref)
+        entry = self.foreign.known(kind, ref.namespace, ref.name, OURS) or await self._find(ref, owner)
         key = (kind, ref.namespace, ref.name)
         if entry is not None:
             check_kept(entry.meta, ref, owner)
@@ -102,10 +102,16 @@ class Composed:
         await self._send(ref, {**wish, "metadata": {**meta, "annotations": annotations}}, wish, wanted, owner)
         return True
 
-    async def _read(self, ref: Ref) -> Entry | None:
-        """The object as it is now: what was absent a moment ago may be somebody else's by now."""
-        body = await self.client.read(ref.kind, ref.name, ref.namespace)
-        return None if body is None else Shape(self.client.kinds[ref.kind]).entry(body)
+    async def _find(self, ref: Ref, owner: Key) -> Entry | None:
+        """The object as it is now: what no watch of ours shows may be there all the same, made by somebody else."""
+        try:
+            body = await self.client.read(ref.kind, ref.name, ref.namespace)
+        except Refused as error:
+            raise self._refused(ref, error) from error
+        entry = None if body is None else Shape(self.client.kinds[ref.kind]).entry(body)
+        if entry is not None and not is_kept(entry.meta, owner) and self.foreign.notice(ref.kind, entry):
+            raise Conflict("stale", f"{ref} exists: the pass that would make it did not see that")
+        return entry
 
     async def _send(self, ref: Ref, marked: Object, wish: Object, wanted: str, owner: Key) -> None:
         key = (ref.kind, ref.namespace, ref.name)
@@ -162,11 +168,17 @@ class Composed:
         )
 
 
+def is_kept(meta: ObjectMeta, owner: Key) -> bool:
+    """Whether an object was made for this owner, or one of its name before it."""
+    kind, namespace, name = owner
+    kept = (meta.labels.get(naming.KEPT_FOR_LABEL), meta.labels.get(naming.KEPT_IN_LABEL))
+    return is_managed(meta) and kept == (naming.owner_value(kind, name), namespace)
+
+
 def check_kept(meta: ObjectMeta, ref: Ref, owner: Key) -> None:
     """Raises NotOurs for what was not made for this owner, or one of its name before it."""
     kind, namespace, name = owner
-    kept = (meta.labels.get(naming.KEPT_FOR_LABEL), meta.labels.get(naming.KEPT_IN_LABEL))
-    if not is_managed(meta) or kept != (naming.owner_value(kind, name), namespace):
+    if not is_kept(meta, owner):
         raise NotOurs(
             f"{ref} exists and was not made for {kind} {namespace}/{name}",
             "it is left alone: rename or delete it, or give the claim another name",

@@ -28,6 +28,8 @@ LIMIT = 2000
 PATIENCE = 3.0
 """What is absent may be about to be made by us, and then our own cache shows it: only what is absent for longer is
 watched. Meanwhile it counts as absent without being read again."""
+MINTED = 60.0
+"""As `PATIENCE`, of Secrets that are ours to make: whoever makes one looks at the truth first."""
 SCOUTS = 20
 """So many of a sort are watched alone while none of it was seen, and tell whether they bear the label."""
 OURS = f"{naming.MANAGED_LABEL}={naming.MANAGED_BY}"
@@ -98,15 +100,28 @@ class Foreign:
         """Whether nothing is watched or about to be."""
         return not self._watched and not self._groups and not self._asked
 
-    async def look(self, kind: str, namespace: str, name: str) -> Entry | None:
-        """The object as its watch last saw it, or as it is now. Of Secrets only what may be shown."""
+    def known(self, kind: str, namespace: str, name: str, among: str = "") -> Entry | None:
+        """The object as its watch last saw it, if one shows it."""
         key = (kind, namespace, name)
-        if key in self._watched and self._watched[key].informer.cache.synced:
+        if self._is_alone(key):
             return self._watched[key].informer.cache.get(namespace, name)
-        grouped = self._member_of[key].get(key) if key in self._member_of else None
-        if grouped is not None:
-            return grouped
-        if key in self._absent and time.monotonic() - self._absent[key] < PATIENCE:
+        group = self._group(key, among)
+        return None if group is None else group.get(key)
+
+    async def look(self, kind: str, namespace: str, name: str, *, among: str = "", ours: bool = False) -> Entry | None:
+        """The object as its watch last saw it, or as it is now. Of Secrets only what may be shown.
+
+        `ours`: a Secret that is ours to make. What ours is to apply (`among=OURS`) and is not shown is absent: whoever
+        applies it looks at the truth first.
+        """
+        key = (kind, namespace, name)
+        found = self.known(kind, namespace, name, among)
+        if found is not None or self._is_alone(key):
+            return found
+        group = self._group(key, among)
+        if group is not None and among == OURS and self._shows(group, key):
+            return None
+        if key in self._absent and time.monotonic() - self._absent[key] < (MINTED if ours else PATIENCE):
             return None
         body = await self.client.read(kind, name, namespace)
         entry = None
@@ -117,6 +132,21 @@ class Foreign:
         if self.live:
             self._remember(key, entry)
         return entry
+
+    def _is_alone(self, key: Name) -> bool:
+        """Whether a watch of just this object shows it."""
+        return key in self._watched and self._watched[key].informer.cache.synced
+
+    def _group(self, key: Name, among: str) -> Group | None:
+        return self._member_of.get(key) or self._groups.get((key[0], among))
+
+    def notice(self, kind: str, entry: Entry) -> bool:
+        """An object was found that no watch shows. Says whether that is news: the next look then sees it."""
+        key = (kind, *entry.key)
+        if not self.live or key in self._read or key in self._watched:
+            return False
+        self._remember(key, entry)
+        return True
 
     def _remember(self, key: Name, entry: Entry | None) -> None:
         if entry is None:

@@ -135,6 +135,8 @@ class Minter:
             # Never make new values because a cache is behind or a label was taken off: look at the truth first.
             body = await self.client.read("Secret", ref.name, ref.namespace)
             entry = None if body is None else cache.shape.entry(body)
+            if entry is not None:
+                self.cluster.foreign.forget(("Secret", ref.namespace, ref.name))  # it is not absent any more
         else:
             entry = await self.cluster.whole("Secret", entry)
         metadata = with_label(wish.metadata)

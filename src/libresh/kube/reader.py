@@ -115,7 +115,7 @@ class PassReader:
         return None if entry is None else self.cluster.composed.value(ref.kind, entry)
 
     async def _look(self, kind: str, namespace: str, name: str, *, ours: bool = False, among: str = "") -> Entry | None:
-        entry = await self.cluster.foreign.look(kind, namespace, name)
+        entry = await self.cluster.foreign.look(kind, namespace, name, among=among, ours=ours)
         if entry is not None or not ours:
             self._foreign.append((kind, namespace, name, among))
         return entry

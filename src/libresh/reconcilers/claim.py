@@ -121,14 +121,18 @@ class ClaimReconciler(Generic[C]):
             if before is None:
                 return Observed(self.settings, chosen, refused)
             ask = before
-        seen = await observe_refs(driver.looks_at(ask), reader)
-        if acts_outside(driver):
-            seen = replace(seen, pods=await observe_errands(obj, self.settings, reader))
-            seen = replace(seen, jobs=await reader.owned("Job", obj))
-        else:
-            seen = replace(seen, pods=await observe_pods(obj, reader))
+        # Before the choice of a class is on record nothing of that class is made, so there is nothing to look at.
+        seen = await self.observe_service(driver, ask, reader) if obj.status.driver else Seen()
         connection = await reader.secret(obj.namespace, obj.connection_secret, ours=True)
         return Observed(self.settings, chosen, ask, seen, connection, refused)
+
+    async def observe_service(self, driver: Driver, ask: Ask, reader: Reader) -> Seen:
+        """What the driver wants to see, and what runs for the claim."""
+        seen = await observe_refs(driver.looks_at(ask), reader)
+        if not acts_outside(driver):
+            return replace(seen, pods=await observe_pods(ask.claim, reader))
+        pods = await observe_errands(ask.claim, self.settings, reader)
+        return replace(seen, pods=pods, jobs=await reader.owned("Job", ask.claim))
 
     def decide(self, obj: C, seen: Observed) -> Decision:
         """Pure: what should exist for this claim and how it stands."""

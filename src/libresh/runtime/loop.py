@@ -1,6 +1,7 @@
 """The one loop: load, observe, decide, perform, report.
 
 settled, waiting, stalled   look again after the decision's recheck, or when something it read changes
+waiting, and it wrote       what it saw is not so any more: look again at once, and say then how it stands
 Unavailable                 the status stays, look again with backoff; after a while it is said
 Conflict                    look again at once, silently
 Pending                     waiting: the thing that is missing brings us back
@@ -40,6 +41,9 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 5
 """After so many failures in a row for want of a service, the status says so."""
+
+UNSAID = 3
+"""So many passes in a row may leave it to the next one to say what is waited for."""
 
 IDS = itertools.count(1)
 
@@ -113,6 +117,8 @@ class Loop:
         """The status of Ready of every object, as last reported."""
         self.metrics.collectors.append(self._collect)
         self._refused_status: dict[Key, tuple[Any, int]] = {}
+        self._unsaid: dict[Key, int] = {}
+        """How many passes in a row have not said what is waited for."""
 
     async def once(self, key: Key | Ref, failures: int = 0) -> Result:
         """One pass. `failures` says how many passes failed before it."""
@@ -122,6 +128,7 @@ class Loop:
         if entry is None:
             self.cluster.forget(key)
             self._refused_status.pop(key, None)
+            self._unsaid.pop(key, None)
             self.readiness.pop(key, None)
             return Result(End.GONE)
         meta = entry.meta
@@ -194,6 +201,8 @@ class Loop:
         seen = await self.reconciler.observe(obj, run.reader)
         decision = run.decision = self.reconciler.decide(obj, seen)
         await self._perform(run, decision)
+        if self._is_passing(run, decision):
+            return Result(End.AGAIN, 0.0, run.wrote, decision=decision)
         if not run.released:
             extras = conditions.conditions_for(decision.outcome, decision.conditions)
             await self._report(run, extras, decision.status, shared=isinstance(decision.outcome, Delegated))
@@ -218,6 +227,18 @@ class Loop:
             if pruned:
                 run.wrote += pruned
                 self.metrics.writes.add(self.kind, "Prune", by=pruned)
+
+    def _is_passing(self, run: Pass, decision: Decision) -> bool:
+        """Whether what is waited for need not be said: the pass changed what it saw, and the next one sees that.
+
+        What goes on record (the kind's own fields) is never put off, and neither is anything for long.
+        """
+        passing = run.wrote and isinstance(decision.outcome, Waiting) and run.stored.holds(decision.status)
+        count = self._unsaid.pop(run.key, 0) + 1
+        if not passing or count > UNSAID:
+            return False
+        self._unsaid[run.key] = count
+        return True
 
     def _key_of(self, action: Apply | Mint) -> Key:
         if isinstance(action, Mint):

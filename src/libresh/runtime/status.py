@@ -19,6 +19,8 @@ SUSPENDED = "Suspended"
 INTERNAL_ERROR = "InternalError"
 UNAVAILABLE = "Unavailable"
 LONGEST_MESSAGE = 4096
+COMMON = frozenset({"conditions", "observedGeneration"})
+"""The fields that the loop adds to every kind's own."""
 
 
 class Conditions(msgspec.Struct):
@@ -46,6 +48,12 @@ class Stored:
     def is_ready(self) -> bool:
         found = conditions.find(self.conditions, conditions.READY)
         return found is not None and found.status == "True"
+
+    def holds(self, fields: Mapping[str, Any]) -> bool:
+        """Whether the kind's own fields are these."""
+        own: Object = {key: value for key, value in self.fields.items() if key not in COMMON}
+        wanted: Object = without_nothing(msgspec.to_builtins(dict(fields)))
+        return own == wanted
 
 
 NOTHING_STORED = Stored({}, [])
