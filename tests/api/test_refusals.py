@@ -190,6 +190,38 @@ CREATED: dict[str, tuple[Object, str]] = {
         made("PostgreSQL", {"parameters": {"storage": "5Mi"}}),
         "spec.parameters.storage: .*must be at least 256Mi",
     ),
+    "a database that begins with its own data": (
+        made("PostgreSQL", {"source": {"claim": {"name": "good"}}}),
+        "spec.source.claim.name: .*a claim cannot begin with its own data",
+    ),
+    "a moment of nothing": (
+        made("PostgreSQL", {"source": {"at": "2026-01-31T12:00:00Z"}}),
+        "spec.source.claim: Required value",
+    ),
+    "a moment in words": (
+        made("PostgreSQL", {"source": {"claim": {"name": "old"}, "at": "yesterday"}}),
+        "spec.source.at: .*must be of type date-time",
+    ),
+    "a moment without a time zone": (
+        made("PostgreSQL", {"source": {"claim": {"name": "old"}, "at": "2026-01-31T12:00:00"}}),
+        "spec.source.at: .*must be of type date-time",
+    ),
+    "a moment long ago": (
+        made("PostgreSQL", {"source": {"claim": {"name": "old"}, "at": "1999-12-31T23:59:59Z"}}),
+        "spec.source.at: .*must be a moment of this century",
+    ),
+    "a source of another namespace": (
+        made("PostgreSQL", {"source": {"claim": {"name": "old", "namespace": "acme"}}}),
+        'strict decoding error: unknown field "spec.source.claim.namespace"',
+    ),
+    "a source that does not work yet": (
+        made("PostgreSQL", {"source": {"backup": {"name": "nightly"}}}),
+        'strict decoding error: unknown field "spec.source.backup"',
+    ),
+    "a source of a kind that has none": (
+        made("Redis", {"source": {"claim": {"name": "old"}}}),
+        'strict decoding error: unknown field "spec.source"',
+    ),
     "an extension twice": (
         made("PostgreSQL", {"parameters": {"extensions": ["pg_trgm", "pg_trgm"]}}),
         r'spec.parameters.extensions\[1\]: Duplicate value: "pg_trgm"',
@@ -301,6 +333,9 @@ def test_defaults_are_filled_in_for_claims_and_not_for_applications(server: Serv
 CLASS = "className cannot be changed: the class in status.className already serves this claim"
 COMPOSITION = "compositionRef cannot be changed: the class in status.className already serves this claim"
 SERVED: Object = {"className": "a"}
+BY_A_DRIVER: Object = {"className": "a", "driver": "cloudnative-pg"}
+OLD: Object = {"claim": {"name": "old"}}
+SOURCE = "spec.source: Forbidden: source cannot be changed: the claim is served.*Make a new claim with the other source"
 NAME_STAYS = "serverName cannot be changed"
 HOST_STAYS = "host cannot be changed while it is also the server name"
 
@@ -350,6 +385,23 @@ CHANGED: dict[str, tuple[Object, Object, Object, str]] = {
     ),
     "the composition gets its other spelling": (
         made("Redis", {"compositionRef": {"name": "a"}}), SERVED, {"className": "a", "compositionRef": None}, "",
+    ),
+    "a misspelt source is corrected while nobody serves": (
+        made("PostgreSQL", {"source": {"claim": {"name": "ohld"}}}), {}, {"source": OLD}, "",
+    ),
+    "the source changes": (
+        made("PostgreSQL", {"source": OLD}), BY_A_DRIVER, {"source": {"claim": {"name": "older"}}}, SOURCE,
+    ),
+    "a moment is added to the source": (
+        made("PostgreSQL", {"source": OLD}), BY_A_DRIVER, {"source": {"at": "2026-01-31T12:00:00Z"}}, SOURCE,
+    ),
+    "the source is taken away": (made("PostgreSQL", {"source": OLD}), BY_A_DRIVER, {"source": None}, SOURCE),
+    "a source comes later": (made("PostgreSQL"), BY_A_DRIVER, {"source": OLD}, SOURCE),
+    "something else changes beside a source": (
+        made("PostgreSQL", {"source": OLD}), BY_A_DRIVER, {"parameters": {"storage": "9Gi"}}, "",
+    ),
+    "something else changes after a source is said again": (
+        made("PostgreSQL", {"source": OLD}), BY_A_DRIVER, {"source": OLD, "deletionPolicy": "Delete"}, "",
     ),
     "something else changes while another class serves": (
         made("Redis", {"className": "b"}), SERVED, {"parameters": {"memory": "1Gi"}}, "",

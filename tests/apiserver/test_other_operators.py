@@ -56,7 +56,14 @@ CASES: dict[str, tuple[type[Contract], str, Object]] = {
     "zalando": (
         Zalando,
         "zalando",
-        {"instances": 3, "synchronous": "On", "storageClass": "fast", "logicalBackup": "0 3 * * *"},
+        {
+            "instances": 3,
+            "synchronous": "On",
+            "storageClass": "fast",
+            "logicalBackup": "0 3 * * *",
+            "archive": True,
+            "tls": {"secretName": "tls"},
+        },
     ),
     "composite": (
         Crossplane,
@@ -83,6 +90,15 @@ CASES: dict[str, tuple[type[Contract], str, Object]] = {
     ),
 }
 SPACE = "default"
+MOMENT = "2020-01-31T12:00:00Z"
+COPIES: dict[str, Object] = {
+    "cnpg-copy": {"claim": {"name": "cnpg"}},
+    "cnpg-then": {"claim": {"name": "cnpg"}, "at": MOMENT},
+    "catalog-then": {"claim": {"name": "catalog"}, "at": MOMENT},
+    "zalando-copy": {"claim": {"name": "zalando"}},
+    "zalando-then": {"claim": {"name": "zalando"}, "at": MOMENT},
+}
+"""Claims that begin with the data of others, by the class of those."""
 
 
 @pytest.fixture(scope="module")
@@ -128,22 +144,32 @@ async def test_every_driver_is_served_and_leaves_nothing(server: RealApi, monkey
         for name, (_, driver, parameters) in CASES.items():
             spec = {"claimKind": "PostgreSQL", "driver": driver, "parameters": parameters}
             await client.create(made("services.libre.sh/v1alpha1", "ServiceClass", name, spec))
-            wish = {"className": name, "deletionPolicy": "Delete", "parameters": {"extensions": ["pg_trgm"]}}
-            claim = made("database.libre.sh/v1alpha1", "PostgreSQL", name, wish)
-            await client.create({**claim, "metadata": {"name": name, "namespace": SPACE}})
+            await client.create(claim(name, name))
+        for name, source in COPIES.items():
+            await client.create(claim(name, source["claim"]["name"], source=source))
+        tls = {"tls.crt": "", "tls.key": "", "ca.crt": base64.b64encode(b"authority").decode()}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tls", "namespace": SPACE}, "data": tls}
+        await client.create(secret)
+        names = [*CASES, *COPIES]
         stubs = [stub() for stub in (CloudNativePG, Zalando, Crossplane)]
         async with over_http(client, stubs[0]), over_http(client, stubs[1]), over_http(client, stubs[2]):
-            for name in CASES:
+            for name in names:
                 await until(why_not_ready, client, name)
                 secret = await client.get("Secret", f"{name}-postgresql-connection", SPACE) or {}
                 assert base64.b64decode(secret["data"]["password"]).startswith(b"password-of-")
-            for name in CASES:
+            for name in names:
                 await client.delete("PostgreSQL", name, SPACE)
-            for name in CASES:
+            for name in names:
                 await until(why_not_gone, client, name)
             for stub in stubs:
                 await until(what_is_left, client, stub)
             assert [stub.trouble for stub in stubs] == ["", "", ""]
+
+
+def claim(name: str, class_name: str, **spec: Any) -> Object:
+    wish = {"className": class_name, "deletionPolicy": "Delete", "parameters": {"extensions": ["pg_trgm"]}, **spec}
+    found = made("database.libre.sh/v1alpha1", "PostgreSQL", name, wish)
+    return {**found, "metadata": {"name": name, "namespace": SPACE}}
 
 
 def made(api_version: str, kind: str, name: str, spec: Object) -> Object:

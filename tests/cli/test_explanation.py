@@ -315,6 +315,43 @@ def test_the_screen() -> None:
     assert "\n".join(unstyle(line) for line in claims.render(told)) == SCREEN.strip("\n")
 
 
+COPIED = {"className": "std", "source": {"claim": {"name": "old"}, "at": "2026-01-31T13:00:00+01:00"}}
+WINDOWS: dict[str, tuple[dict[str, Any], str]] = {
+    "whole": (
+        {"earliest": "2026-01-01T03:00:00Z", "latest": "2026-01-31T03:00:00Z"},
+        "from 2026-01-01T03:00:00Z on, last backup 2026-01-31T03:00:00Z",
+    ),
+    "no backup yet": ({"earliest": "2026-01-01T03:00:00Z"}, "from 2026-01-01T03:00:00Z on"),
+    "no beginning": ({"latest": "2026-01-31T03:00:00Z"}, "since when is not told, last backup 2026-01-31T03:00:00Z"),
+}
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_what_can_be_restored(case: str) -> None:
+    window, words = WINDOWS[case]
+    told = explain(claim(served="std", recoveryWindow=window), STD)
+    assert told.restorable == words
+    assert f"restorable  {words}" in [unstyle(line) for line in claims.render(told)]
+    assert explain(claim(served="std"), STD).restorable == ""
+
+
+def test_what_a_claim_began_with() -> None:
+    told = explain(claim(spec=COPIED, served="std"), STD)
+    assert told.source == "the data of postgresql/old as it was at 2026-01-31T13:00:00+01:00"
+    assert f"began with  {told.source}" in [unstyle(line) for line in claims.render(told)]
+    now = explain(claim(spec={"source": {"claim": {"name": "old"}}}), STD)
+    assert now.source == "the data of postgresql/old as it was at the time it was copied"
+    assert explain(claim(served="std"), STD).source == ""
+    assert explain(claim(Redis, served="std"), cls("std", "Redis")).source == ""
+
+
+def test_a_service_that_can_be_copied_says_how_its_data_can_be_moved() -> None:
+    told = explain(claim(served="std", driver="zalando", capabilities=["clone"]), STD)
+    words = "with another class of the driver zalando, make the new claim with spec.source: {claim: {name: db}}"
+    assert words in told.swap.data
+    assert "spec.source" not in explain(claim(served="std"), STD).swap.data
+
+
 def test_the_screen_where_nothing_is_known() -> None:
     told = explain(claim(), classes=None, secret_hidden=True)
     lines = [unstyle(line) for line in claims.render(told)]

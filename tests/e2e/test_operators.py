@@ -37,7 +37,7 @@ def rights(stub: type[Contract]) -> Object:
     return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules}
 
 
-def database(name: str, class_name: str) -> Object:
+def database(name: str, class_name: str, **spec: Any) -> Object:
     return {
         "apiVersion": "database.libre.sh/v1alpha1",
         "kind": "PostgreSQL",
@@ -46,6 +46,7 @@ def database(name: str, class_name: str) -> Object:
             "className": class_name,
             "parameters": {"storage": "1Gi", "extensions": ["pg_trgm"]},
             "deletionPolicy": "Delete",
+            **spec,
         },
     }
 
@@ -59,7 +60,7 @@ exec psql --no-psqlrc --tuples-only --no-align --quiet --command "$STATEMENT" "$
 
 async def query(world: World, kube: Kube, given: dict[str, str], statement: str) -> str:
     """What a client in the cluster gets that uses the published connection as it stands."""
-    (pod,) = [each for each in await kube.items("Pod", SPACE) if kubernetes.condition(each)[0] == "True"]
+    pod = next(each for each in await kube.items("Pod", SPACE) if kubernetes.condition(each)[0] == "True")
     spoken = f"{given['uri']}\n{statement}\n{given.get('ca.crt', '')}"
     words = ("exec", "-i", "-n", SPACE, pod["metadata"]["name"], "--", "/bin/sh", "-euc", CLIENT)
     return (await asyncio.to_thread(world.kubectl, *words, given=spoken)).strip()
@@ -93,11 +94,29 @@ async def test_a_database_of_another_operator_can_be_used(
         assert await query(world, kube, given, "SELECT similarity('word', 'words') > 0.5") == "t"
         await kube.delete("Secret", f"{driver}-postgresql-connection", SPACE)
         await healed(kube, f"{driver}-postgresql-connection", given)
-        await kube.delete("PostgreSQL", driver, SPACE)
-        await kube.gone("PostgreSQL", driver, SPACE)
+        await copied(world, kube, driver, given)
+        for name in (driver, "copy"):
+            await kube.delete("PostgreSQL", name, SPACE)
+        for name in (driver, "copy"):
+            await kube.gone("PostgreSQL", name, SPACE)
         await nothing_left(kube, made)
         assert stub.trouble == ""
-    tell(f"{driver} (contract stub on a real PostgreSQL): provisioned, used over TLS, healed, deleted")
+    tell(f"{driver} (contract stub on a real PostgreSQL): provisioned, used over TLS, healed, copied, deleted")
+
+
+async def copied(world: World, kube: Kube, driver: str, given: dict[str, str]) -> None:
+    """A claim that begins with the data of another: it has that data, a password of its own, and a life of its own."""
+    await kube.apply(database("copy", driver, source={"claim": {"name": driver}}))
+    await kube.ready("PostgreSQL", "copy", SPACE)
+    own = await kube.secret("copy-postgresql-connection", SPACE)
+    assert (own["username"], own["database"]) == (given["username"], given["database"])
+    assert own["password"] != given["password"]
+    assert await query(world, kube, own, "SELECT note FROM notes") == "kept"
+    theirs = given | {"uri": given["uri"].replace(given["host"], own["host"]), "ca.crt": own.get("ca.crt", "")}
+    with pytest.raises(AssertionError, match="password authentication failed"):
+        await query(world, kube, theirs, "SELECT 1")
+    await query(world, kube, own, "INSERT INTO notes VALUES ('of the copy')")
+    assert await query(world, kube, given, "SELECT note FROM notes") == "kept"
 
 
 async def healed(kube: Kube, name: str, given: dict[str, str]) -> None:

@@ -68,12 +68,12 @@ def removed(world: World) -> Iterator[list[Path]]:
 
 UNSERVED = [path for path in FILES if path.name == "collaboraclaim.yaml"]
 """There is no such application yet."""
-EMBEDDED = [path for path in FILES if path.parent.name == "claims" and path not in UNSERVED]
 STATIC = [path for path in FILES if path.name.startswith(("static-", "relay"))]
 OTHERS = ("composition-", "cloudnative-pg", "zalando", "crossplane-", "external-")
 ELSEWHERE = [path for path in FILES if path.name.startswith(OTHERS) or path.parent.name == "outside-driver"]
 """They need servers and operators that are not here: tests/api sees that a server accepts them, the laws that they
 fit and what becomes of them."""
+EMBEDDED = [path for path in FILES if path.parent.name == "claims" and path not in (*UNSERVED, *ELSEWHERE)]
 
 
 @pytest.mark.parametrize("path", EMBEDDED, ids=lambda path: path.stem)

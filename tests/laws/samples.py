@@ -22,7 +22,10 @@ LONGEST_NAME = "n" * 46
 CLAIM_PARAMETERS: dict[str, dict[str, Any]] = {"OIDCClient": {"redirectUris": ["https://app.example.org/callback"]}}
 
 
-VARIANTS: dict[tuple[str, str], list[dict[str, Any]]] = {("PostgreSQL", "embedded"): [{"members": 3}]}
+VARIANTS: dict[tuple[str, str], list[dict[str, Any]]] = {
+    ("PostgreSQL", "embedded"): [{"members": 3}],
+    ("PostgreSQL", "zalando"): [{"archive": True, "tls": {"secretName": "tls"}}],
+}
 """Parameters that make a driver do something else than without them: the laws hold for these, too."""
 
 

@@ -1,5 +1,6 @@
 """What all claims share: choosing a class, binding a connection secret, keeping the data."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -73,6 +74,37 @@ class ClaimSpec(Struct):
     ] = None
 
 
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Source(Struct):
+    """Whose data a claim begins with, as the dataSource of a PersistentVolumeClaim."""
+
+    RULES = (
+        Rule(
+            "!has(self.at) || (self.at >= timestamp('2000-01-01T00:00:00Z') && "
+            "self.at < timestamp('2100-01-01T00:00:00Z'))",
+            "at must be a moment of this century",
+            field=".at",
+        ),
+    )
+
+    claim: Annotated[
+        LocalName,
+        msgspec.Meta(
+            description="A claim of the same kind and namespace that a class with the same driver serves. It is only "
+            "read, and the copy has credentials of its own."
+        ),
+    ]
+    at: Annotated[
+        Moment | None,
+        msgspec.Meta(
+            description="The moment whose data is wanted, as in 2026-01-31T12:00:00Z: not after this claim was made, "
+            "and the service behind the source must have the capability pitr. Absent: the data as it is now.",
+        ),
+    ] = None
+
+
 class Binding(Struct):
     """Where the connection secret is (a servicebinding.io provisioned service)."""
 
@@ -136,6 +168,11 @@ class Claim(Resource, kw_only=True):
         return getattr(self.spec, "parameters", None)
 
     @property
+    def source(self) -> Source | None:
+        """Whose data the claim begins with, of kinds that can be copied."""
+        return getattr(self.spec, "source", None)
+
+    @property
     def connection_secret(self) -> str:
         """The name of the connection secret."""
         target = self.spec.write_connection_secret_to_ref
@@ -174,3 +211,21 @@ CLAIM_RULES = (
     class_rule("compositionRef", "className", ".name"),
 )
 """What holds for the whole object of every kind of claim."""
+
+SERVED = "has(oldSelf.status) && has(oldSelf.status.driver)"
+SOURCE_RULES = (
+    Rule(
+        "!has(self.spec.source) || self.spec.source.claim.name != self.metadata.name",
+        "source.claim.name: a claim cannot begin with its own data: name another claim",
+        field=".spec.source.claim.name",
+    ),
+    Rule(
+        f"!({SERVED}) || (has(self.spec.source) ? has(oldSelf.spec.source) && self.spec.source == oldSelf.spec.source "
+        ": !has(oldSelf.spec.source))",
+        "source cannot be changed: the claim is served, and began with the data it has. Make a new claim with the "
+        "other source",
+        field=".spec.source",
+        reason=FORBIDDEN,
+    ),
+)
+"""What holds for the whole object of kinds that can begin with the data of another claim."""

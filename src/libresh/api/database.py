@@ -1,11 +1,12 @@
 """PostgreSQL: a claim to a database of one's own."""
 
+from datetime import datetime
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
 from libresh.api.changes import STORAGE, Change, rules_of
-from libresh.api.claims import CLAIM_RULES, COLUMNS, Claim, ClaimSpec, Quantity
+from libresh.api.claims import CLAIM_RULES, COLUMNS, SOURCE_RULES, Claim, ClaimSpec, ClaimStatus, Quantity, Source
 from libresh.api.meta import Column, Kind, Rule, Struct
 
 Extension = Annotated[
@@ -78,6 +79,35 @@ class PostgreSQLSpec(ClaimSpec):
     """A database, and how it is to be served."""
 
     parameters: PostgreSQLParameters = msgspec.field(default_factory=PostgreSQLParameters)
+    source: Annotated[
+        Source | None,
+        msgspec.Meta(
+            description="Whose data the database begins with. Absent: it begins empty. It cannot be changed once a "
+            "class serves the claim."
+        ),
+    ] = None
+
+
+class RecoveryWindow(Struct):
+    """What the provider says can be restored."""
+
+    earliest: Annotated[datetime | None, msgspec.Meta(description="The first moment that can be restored.")] = None
+    latest: Annotated[
+        datetime | None,
+        msgspec.Meta(
+            description="When the last base backup that succeeded was made. Later moments can be restored as far as "
+            "the archive of the write-ahead log goes."
+        ),
+    ] = None
+
+
+class PostgreSQLStatus(ClaimStatus):
+    """What was observed of the database."""
+
+    recovery_window: Annotated[
+        RecoveryWindow | None,
+        msgspec.Meta(description="What can be restored, where the provider tells it. Absent: it does not tell."),
+    ] = None
 
 
 class PostgreSQL(Claim):
@@ -93,7 +123,8 @@ class PostgreSQL(Claim):
         plural="postgresqls",
         short=("pg",),
         columns=(*COLUMNS[:3], Column("Storage", ".spec.parameters.storage"), *COLUMNS[3:]),
-        rules=CLAIM_RULES,
+        rules=(*CLAIM_RULES, *SOURCE_RULES),
     )
 
     spec: PostgreSQLSpec = msgspec.field(default_factory=PostgreSQLSpec)
+    status: PostgreSQLStatus = msgspec.field(default_factory=PostgreSQLStatus)

@@ -149,6 +149,7 @@ def render(told: Explanation) -> list[str]:
         ("driver", choice.driver or "-"),
         ("behind it", told.instance or "nothing yet"),
         ("can", ", ".join(told.capabilities) or "-"),
+        *((label, text) for label, text in (("began with", told.source), ("restorable", told.restorable)) if text),
         ("parameters", told.parameters),
         *(("", render_difference(each)) for each in told.differences),
         ("deletion", f"{told.deletion_policy.value or 'not decided'}: {told.deletion_policy.source}"),

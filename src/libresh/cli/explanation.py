@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from libresh.api.claims import Claim
 from libresh.api.meta import Condition
 from libresh.api.services import DEFAULT_CLASS
@@ -90,6 +92,10 @@ class Explanation:
     choice: Choice
     instance: str
     capabilities: tuple[str, ...]
+    source: str
+    """Whose data it begins with; "" for one that begins empty."""
+    restorable: str
+    """What can be restored, as the provider says; "" where that does not tell."""
     parameters: str
     differences: tuple[Difference, ...]
     deletion_policy: Policy
@@ -114,6 +120,8 @@ def build_explanation(seen: Seen, state: str) -> Explanation:
         choice=choice,
         instance=claim.status.instance.ref if claim.status.instance else "",
         capabilities=tuple(claim.status.capabilities),
+        source=describe_source(claim),
+        restorable=describe_window(claim),
         parameters=describe_parameters(seen, differences),
         differences=differences,
         deletion_policy=find_policy(seen, choice),
@@ -128,6 +136,29 @@ def list_changes(claim: Claim, driver: str) -> tuple[Editable, ...]:
     """What can be changed of the claim, as the table of its kind and driver has it."""
     table = changes_of(drivers().get((claim.KIND.kind, driver)), type(claim))
     return tuple(Editable(f"spec.parameters.{each.field}", each.verdict, each.words) for each in table)
+
+
+def describe_source(claim: Claim) -> str:
+    """Whose data the claim begins with."""
+    source = claim.source
+    if source is None:
+        return ""
+    of_when = f"at {written(source.at)}" if source.at else "at the time it was copied"
+    return f"the data of {claim.KIND.kind.lower()}/{source.claim.name} as it was {of_when}"
+
+
+def describe_window(claim: Claim) -> str:
+    """What can be restored of the claim's data."""
+    window = getattr(claim.status, "recovery_window", None)
+    if window is None:
+        return ""
+    earliest = f"from {written(window.earliest)} on" if window.earliest else "since when is not told"
+    return f"{earliest}, last backup {written(window.latest)}" if window.latest else earliest
+
+
+def written(moment: datetime) -> str:
+    """A time as it is written in a claim."""
+    return str(msgspec.to_builtins(moment))
 
 
 # --- who serves it, and why ------------------------------------------------------------------------------------

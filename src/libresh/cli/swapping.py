@@ -79,6 +79,9 @@ def plan_swap(seen: Seen, serving: str) -> Swap:
             f"would be empty"
         )
     data = f"its data must be moved: {MEANS[kind]}" if has_data(seen.claim) else WITHOUT_DATA[kind]
+    if "clone" in seen.claim.status.capabilities:
+        copied = f"spec.source: {{claim: {{name: {seen.claim.name}}}}}"
+        data += f"; or, with another class of the driver {seen.claim.status.driver}, make the new claim with {copied}"
     return Swap(now, data, steps_after(seen), classes)
 
 

@@ -8,6 +8,7 @@ is somebody else's is left alone.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from libresh.api.claims import Claim
 from libresh.drivers.model import Ask, Provision, Seen
@@ -42,6 +43,10 @@ class Handed:
     """By the name of a Secret: the label (`key=value`) that the other operator puts on all of its sort."""
     others: tuple[Ref, ...] = ()
     """What may be there from an earlier wish of this claim, and goes with the rest under Delete."""
+    reads: tuple[Ref, ...] = ()
+    """What is only looked at."""
+    awaits: str = ""
+    """What must be there before any object is made; "" when all is."""
 
     @property
     def refs(self) -> tuple[Ref, ...]:
@@ -57,7 +62,7 @@ class Handed:
 
     @property
     def looks_at(self) -> tuple[Ref, ...]:
-        return (*self.refs, *self.secrets)
+        return (*self.refs, *self.reads, *self.secrets)
 
     def plan(self, seen: Seen, standing: Outcome) -> Provision:
         """What to do, and how the claim stands. `standing`: how the objects do, once all are there."""
@@ -65,6 +70,8 @@ class Handed:
         kept, strangers = sort_out(self.ask.claim, self.refs, seen)
         if strangers:
             return Provision(taken(strangers[0]), instance=instance, kept=kept)
+        if self.awaits:
+            return Provision(Waiting(NOT_READY, self.awaits), instance=instance, kept=kept)
         actions = tuple(Apply(labelled(each, self.ask.claim, self.driver)) for each in self.wished)
         missing = missing_of(sources_of(self.connection), seen, f"which {self.operator} makes")
         outcome = self.conclude(seen, standing, missing)
@@ -142,6 +149,59 @@ def unfit(ask: Ask, why: Exception, *, ready: bool = False) -> Stalled:
     )
 
 
+# --- what its data began with ---------------------------------------------------------------------------------------
+
+
+def began_with(claim: Claim) -> str:
+    """The source of a claim's data, as it is on record; "" for one that begins empty."""
+    source = claim.source
+    if source is None:
+        return ""
+    return source.claim.name if source.at is None else f"{source.claim.name}@{source.at.astimezone(UTC).isoformat()}"
+
+
+def recorded(live: Object | None) -> str:
+    """What the data in an object began with, by the record on it."""
+    return str(((live or {}).get("metadata", {}).get("annotations") or {}).get(naming.BEGAN_ANNOTATION) or "")
+
+
+def marked(manifest: Object, claim: Claim, live: Object | None) -> Object:
+    """The object that holds the data, with the record of what that began with. What is there keeps its record."""
+    record = began_with(claim) or recorded(live)
+    if not record:
+        return manifest
+    return {**manifest, "metadata": {**manifest["metadata"], "annotations": {naming.BEGAN_ANNOTATION: record}}}
+
+
+def began(claim: Claim, live: Object | None) -> bool | None:
+    """Whether the data in an object of this claim began as the claim says; None where there is no such object.
+
+    The record speaks of what was kept for a claim of that name. What is made for this one begins as it says.
+    """
+    if live is None or not is_kept_for(live, claim):
+        return None
+    return claim.status.driver is not None or recorded(live) == began_with(claim)
+
+
+def is_copy(claim: Claim, live: Object | None) -> bool:
+    """Whether there is an object whose data began as a copy."""
+    return live is not None and bool(began_with(claim) or recorded(live))
+
+
+def find_origin(ask: Ask, ref: Ref | None, seen: Seen) -> Object | None:
+    """The object with the data that the claim is to begin with. `ref`: what it is called."""
+    live = seen.get(ref) if ref is not None else None
+    mine = live is not None and ask.origin is not None and is_kept_for(live, ask.origin.claim)
+    return live if mine else None
+
+
+def awaited(ask: Ask, live: Object | None, origin: Object | None, ref: Ref | None) -> str:
+    """What is missing for a claim to begin with the data of another one. `live`: its own object, once it is there."""
+    if ask.claim.source is None or live is not None or origin is not None:
+        return ""
+    return f"{ref or f'What stands behind {ask.claim.source.claim.name}'} is not there: there is nothing to copy yet"
+
+
 # --- what their Secrets lack ---------------------------------------------------------------------------------------
 
 
@@ -185,6 +245,21 @@ def condition(live: Object, type: str) -> Object:
     found = status.get("conditions") if isinstance(status, dict) else None
     conditions = found if isinstance(found, list) else []
     return next((each for each in conditions if isinstance(each, dict) and each.get("type") == type), {})
+
+
+def moment(text: object) -> str:
+    """A time as another operator reports it, in the form that a status has; "" where it is none."""
+    try:
+        found = datetime.fromisoformat(text if isinstance(text, str) else "")
+        return "" if found.tzinfo is None else found.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError):
+        return ""
+
+
+def window(earliest: object, latest: object) -> dict[str, str]:
+    """What can be restored, as far as another operator says it."""
+    found = {"earliest": moment(earliest), "latest": moment(latest)}
+    return {key: value for key, value in found.items() if value}
 
 
 def whole(value: object) -> int:

@@ -22,6 +22,9 @@ Settings = dict[
 Schedule = Annotated[str, msgspec.Meta(pattern=r"^[0-9*/,A-Za-z-]+( [0-9*/,A-Za-z?-]+){4}$", max_length=100)]
 """When to do something, with the five fields of cron: minute, hour, day, month, weekday."""
 
+INHERITED = ("version", "locale")
+"""What a copy of the files of a database has in common with it."""
+
 
 class Resources(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """What each member may use: asked for and granted alike, but for the processor, which is only asked for."""

@@ -22,8 +22,10 @@ from libresh.ports import SecretView, Watched
 
 __all__ = [
     "Ask",
+    "CopyingDriver",
     "Driver",
     "ErrandDriver",
+    "Origin",
     "Provision",
     "Seen",
     "Server",
@@ -35,6 +37,15 @@ __all__ = [
     "runs_server",
     "told_otherwise",
 ]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The claim whose data another one begins with."""
+
+    claim: Claim
+    parameters: Any
+    """Of its class, as the driver's own type: the same driver serves both."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ class Ask:
     settings: Settings
     served: bool = True
     """Whether the class says that its server works, where it runs one. Looked at for claims that are bound."""
+    origin: Origin | None = None
+    """What `spec.source` of the claim names, where that can be copied now."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,8 @@ class Provision:
     connection: Mapping[str, Value] | None = None
     instance: str = ""
     kept: tuple[Ref, ...] = ()
+    recovery_window: Mapping[str, str] = field(default_factory=dict)
+    """What can be restored, as the provider says: `earliest` and `latest`, as far as it does."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +133,19 @@ class Driver(Protocol):
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
         """What should exist for this claim, and how it stands."""
+
+
+class CopyingDriver(Driver, Protocol):
+    """A driver whose claims can begin with the data of another one, which it has as `Ask.origin`.
+
+    Its capabilities then have `clone`, and `pitr` where what it serves can be restored to a moment.
+    """
+
+    inherits: tuple[str, ...]
+    """The parameters of a claim that are its source's: a copy cannot begin with others."""
+
+    def began(self, ask: Ask, seen: Seen) -> bool | None:
+        """Whether the data that is there began as `spec.source` says. None while there is none."""
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from libresh.api.meta import Resource
 from libresh.errors import LibreshError
 from libresh.kube.cache import Cache, Key
 from libresh.kube.cluster import Cluster
+from libresh.kube.errors import Pending
 from libresh.kube.foreign import OURS
 from libresh.kube.interest import Token
 from libresh.kube.objects import Entry, has_labels, owner_uid
 from libresh.kube.views import secret_view
 from libresh.plan import naming
-from libresh.plan.actions import Object, Ref
+from libresh.plan.actions import Object, Ref, Theirs
 from libresh.ports import COMPOSED, DECLARED, SecretView
 
 log = logging.getLogger(__name__)
@@ -104,14 +105,23 @@ class PassReader:
         return secret_view(await self.cluster.whole("Secret", entry))
 
     async def _composed(self, ref: Ref) -> Object | None:
-        """An object of a kind that is only known from classes. While the kind is not served there is none."""
+        """An object of a kind that is only known from classes. While the kind is not served there is none.
+
+        One that is others' is only for information: where there is no right to read it nothing is known of it.
+        """
         if COMPOSED not in self.allowed:
             raise self._undeclared(COMPOSED)
-        entry = await self.cluster.composed.look(ref)
+        theirs = isinstance(ref, Theirs)
+        try:
+            entry = await self.cluster.composed.look(ref)
+        except Pending:
+            if not theirs:
+                raise
+            return None
         self._note(ref.kind, ref.namespace, ref.name, None)
         if ref.kind not in self.cluster.kinds:
             return None
-        self._foreign.append((ref.kind, ref.namespace, ref.name, OURS))
+        self._foreign.append((ref.kind, ref.namespace, ref.name, "" if theirs else OURS))
         return None if entry is None else self.cluster.composed.value(ref.kind, entry)
 
     async def _look(self, kind: str, namespace: str, name: str, *, ours: bool = False, among: str = "") -> Entry | None:

@@ -30,6 +30,7 @@ from libresh.drivers.model import (
     Ask,
     Driver,
     ErrandDriver,
+    Origin,
     Provision,
     Seen,
     Settings,
@@ -42,7 +43,7 @@ from libresh.plan import naming
 from libresh.plan.actions import Action, Delete, Object, Ref, Release, Theirs
 from libresh.plan.decision import Decision, Delegated, Outcome, Settled, Stalled, Waiting
 from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
-from libresh.reconcilers import binding
+from libresh.reconcilers import binding, sources
 from libresh.reconcilers.granting import NAMESPACES, NOT_GRANTED, observe_labels
 
 C = TypeVar("C", bound=Claim)
@@ -86,6 +87,8 @@ class Observed:
     connection: SecretView | None = None
     refused: Stalled | None = None
     """Why an edit of the claim is not made: what is asked is then as it was before."""
+    source: Stalled | Waiting | None = None
+    """Why the claim that this one is to begin with cannot be copied now."""
 
 
 class ClaimReconciler(Generic[C]):
@@ -109,8 +112,10 @@ class ClaimReconciler(Generic[C]):
     async def observe(self, obj: C, reader: Reader) -> Observed:
         """Reads the class, what the driver wants to see, and the connection secret."""
         chosen = await observe_class(obj, reader)
-        if not isinstance(chosen, Chosen) or is_outside(chosen.driver):
+        if not isinstance(chosen, Chosen):
             return Observed(self.settings, chosen)
+        if is_outside(chosen.driver):
+            return Observed(self.settings, await sources.refuse_outside(obj, chosen.name, reader) or chosen)
         ask = build_ask(obj, chosen, self.settings)
         if isinstance(ask, Stalled):
             return Observed(self.settings, chosen, ask)
@@ -121,10 +126,16 @@ class ClaimReconciler(Generic[C]):
             if before is None:
                 return Observed(self.settings, chosen, refused)
             ask = before
-        # Before the choice of a class is on record nothing of that class is made, so there is nothing to look at.
-        seen = await self.observe_service(driver, ask, reader) if obj.status.driver else Seen()
+        origin = await observe_origin(driver, ask, reader)
+        if isinstance(origin, Origin):
+            ask = replace(ask, origin=origin)
+        # Before the choice of a class is on record nothing of that class is made, so there is nothing to look at; but
+        # what was kept may have begun with the data of another claim already.
+        looks = obj.status.driver is not None or obj.source is not None
+        seen = await self.observe_service(driver, ask, reader) if looks else Seen()
         connection = await reader.secret(obj.namespace, obj.connection_secret, ours=True)
-        return Observed(self.settings, chosen, ask, seen, connection, refused)
+        hindrance = None if isinstance(origin, Origin) else origin
+        return Observed(self.settings, chosen, ask, seen, connection, refused, hindrance)
 
     async def observe_service(self, driver: Driver, ask: Ask, reader: Reader) -> Seen:
         """What the driver wants to see, and what runs for the claim."""
@@ -145,7 +156,11 @@ class ClaimReconciler(Generic[C]):
         if not isinstance(seen.ask, Ask):
             return Decision(seen.ask or unknown_driver(obj, seen.chosen), status_of(obj, seen.chosen, None))
         driver = drivers()[obj.KIND.kind, seen.chosen.driver]
-        stop = binding.taken(obj, obj.connection_secret, seen.connection) or driver.refuse(seen.ask)
+        stop = (
+            binding.taken(obj, obj.connection_secret, seen.connection)
+            or driver.refuse(seen.ask)
+            or sources.find_hindrance(driver, seen.ask, seen.source, seen.seen)
+        )
         if stop:
             return Decision(stop, status_of(obj, seen.chosen, None, bound=obj.status.binding is not None))
         provision = driver.plan(seen.ask, seen.seen)
@@ -180,6 +195,16 @@ async def observe_class(claim: Claim, reader: Reader) -> Chosen | Stalled | Wait
         return choose_default(claim, classes, labels)
     cls = await reader.load(ServiceClass, claim.wanted_class, only=(DECLARED,))
     return check_class(claim, cls, classes, labels)
+
+
+async def observe_origin(driver: Driver, ask: Ask, reader: Reader) -> Origin | Stalled | Waiting | None:
+    """The claim whose data this one begins with, or why that cannot be copied now. None: it begins empty."""
+    found = await sources.observe_source(ask.claim, reader)
+    obstacle = sources.find_obstacle(driver, ask, found)
+    if obstacle is not None or found is None:
+        return obstacle
+    parameters = read_parameters(driver, found.status.class_name or "", found.status.parameters or {})
+    return parameters if isinstance(parameters, Stalled) else Origin(found, parameters)
 
 
 def choose_default(
@@ -410,6 +435,7 @@ def status_of(
         "instance": {"driver": chosen.driver, "ref": provision.instance},
         "capabilities": sorted(driver.capabilities(parameters)),
         **({"asked": everything(asked)} if asked is not None else {}),
+        **({"recoveryWindow": dict(provision.recovery_window)} if provision.recovery_window else {}),
     }
     if bound:
         status["binding"] = {"name": claim.connection_secret}

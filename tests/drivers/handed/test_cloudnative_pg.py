@@ -1,14 +1,16 @@
 """The driver cloudnative-pg: what it makes of a claim, and what it makes of what the operator says."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from asking import ask_of, complaint, driver_of, plan_with, wished
+from asking import ask_of, complaint, copy_of, driver_of, plan_with, ref, there, wished
 
-from libresh.drivers.cloudnative_pg import phases
+from libresh.drivers.cloudnative_pg import backups, phases
 from libresh.drivers.cloudnative_pg.driver import build_cluster
 from libresh.drivers.connection import OPTIONAL, REQUIRED
-from libresh.plan.actions import From, Literal, Object, SecretKey, Template
+from libresh.drivers.model import Ask, CopyingDriver, Seen
+from libresh.plan.actions import From, Literal, Object, Ref, SecretKey, Template, Theirs
 from libresh.plan.decision import Settled, Stalled, Waiting
 
 DRIVER = driver_of("cloudnative-pg")
@@ -181,6 +183,225 @@ def test_every_phase_is_told_in_plain_words(phase: str) -> None:
     assert not outcome({"phase": phase, "readyInstances": 0}).ready
 
 
+# --- data that is another claim's at first ----------------------------------------------------------------------------
+
+STORE = {
+    "destinationPath": "s3://backups/",
+    "endpointURL": "https://s3.example.org",
+    "credentials": {"name": "keys"},
+}
+BY_PLUGIN: Object = {**IMAGES, "backup": {"schedule": "0 3 * * *", "objectStore": "offsite"}}
+BY_ITSELF: Object = {**IMAGES, "backup": {"schedule": "0 3 * * *", "barmanObjectStore": STORE}}
+APPLICATION = {"database": "app", "owner": "app"}
+WHEN = "2026-01-31T13:30:00+01:00"
+
+
+def with_source(ask: Ask, parameters: Object = IMAGES, **spec: Any) -> Seen:
+    """As if the Cluster of the source were there."""
+    assert ask.origin is not None
+    found = there(DRIVER, parameters, ask.origin.claim, **spec)
+    return Seen({ref(found): found})
+
+
+def beginning(ask: Ask, seen: Seen) -> Object:
+    spec = wished(DRIVER, ask, seen)["Cluster"]["spec"]
+    return {key: spec[key] for key in ("bootstrap", "externalClusters") if key in spec}
+
+
+def test_a_copy_of_a_running_database_is_made_by_its_members_own_certificate() -> None:
+    ask = copy_of(DRIVER, IMAGES, IMAGES)
+    made = wished(DRIVER, ask, with_source(ask))["Cluster"]
+    assert beginning(ask, with_source(ask)) == {
+        "bootstrap": {"pg_basebackup": {"source": "old-pg", **APPLICATION}},
+        "externalClusters": [
+            {
+                "name": "old-pg",
+                "connectionParameters": {
+                    "host": "old-pg-rw.team.svc",
+                    "user": "streaming_replica",
+                    "sslmode": "verify-full",
+                },
+                "sslKey": {"name": "old-pg-replication", "key": "tls.key"},
+                "sslCert": {"name": "old-pg-replication", "key": "tls.crt"},
+                "sslRootCert": {"name": "old-pg-ca", "key": "ca.crt"},
+            }
+        ],
+    }
+    assert made["metadata"]["annotations"] == {"libre.sh/began-with": "old"}
+    given = plan_with_source(ask).connection
+    assert given is not None
+    assert given["password"] == From(SecretKey("team", "my-db-pg-app", "password"))
+
+
+def plan_with_source(ask: Ask) -> Any:
+    """What is concluded once the copy is there and healthy."""
+    (cluster,) = wished(DRIVER, ask, with_source(ask)).values()
+    return plan_with(DRIVER, replace(ask, origin=None), {"Cluster": HEALTHY}, KEYS, [cluster])
+
+
+ARCHIVES: dict[str, tuple[Object, Object]] = {
+    "by the plugin": (
+        BY_PLUGIN,
+        {
+            "plugin": {
+                "name": "barman-cloud.cloudnative-pg.io",
+                "parameters": {"barmanObjectName": "offsite", "serverName": "team.old-pg.abcdefgh-17"},
+            }
+        },
+    ),
+    "by the operator's own means": (
+        BY_ITSELF,
+        {
+            "barmanObjectStore": {
+                "destinationPath": "s3://backups/",
+                "endpointURL": "https://s3.example.org",
+                "serverName": "team.old-pg.abcdefgh-17",
+                "s3Credentials": {
+                    "accessKeyId": {"name": "keys", "key": "access-key-id"},
+                    "secretAccessKey": {"name": "keys", "key": "secret-access-key"},
+                },
+            }
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ARCHIVES)
+def test_a_moment_is_restored_from_the_sources_archive(case: str) -> None:
+    theirs, place = ARCHIVES[case]
+    ask = copy_of(DRIVER, BY_PLUGIN, theirs, at=WHEN)
+    seen = with_source(ask, theirs)
+    moment = {"recoveryTarget": {"targetTime": "2026-01-31T12:30:00+00:00"}}
+    assert beginning(ask, seen) == {
+        "bootstrap": {"recovery": {"source": "old-pg", **APPLICATION, **moment}},
+        "externalClusters": [{"name": "old-pg", **place}],
+    }
+    made = wished(DRIVER, ask, seen)["Cluster"]
+    assert made["metadata"]["annotations"] == {"libre.sh/began-with": "old@2026-01-31T12:30:00+00:00"}
+    own = made["spec"]["plugins"][0]["parameters"]
+    assert own["serverName"] == "team.my-db-pg.12345678-17", "an archive that is not empty is refused"
+
+
+def test_a_source_that_keeps_another_folder_is_looked_for_there() -> None:
+    ask = copy_of(DRIVER, IMAGES, BY_PLUGIN, at=WHEN)
+    folder = [{"name": backups.PLUGIN, "parameters": {"barmanObjectName": "offsite", "serverName": "of-long-ago"}}]
+    (archive,) = beginning(ask, with_source(ask, BY_PLUGIN, plugins=folder))["externalClusters"]
+    assert archive["plugin"]["parameters"]["serverName"] == "of-long-ago"
+
+
+def test_a_copy_stays_what_it_is_whatever_becomes_of_its_source() -> None:
+    ask = copy_of(DRIVER, IMAGES, IMAGES)
+    made = wished(DRIVER, ask, with_source(ask))["Cluster"]
+    for later in (replace(ask, origin=None), ask, ask_of(DRIVER, IMAGES)):
+        assert wished(DRIVER, later, Seen({ref(made): made}))["Cluster"] == made
+
+
+def test_a_record_that_somebody_takes_away_comes_back() -> None:
+    ask = copy_of(DRIVER, IMAGES, IMAGES, status={"driver": "cloudnative-pg"})
+    made = wished(DRIVER, ask, with_source(ask))["Cluster"]
+    bare = {**made, "metadata": {**made["metadata"], "annotations": {}}}
+    driver: CopyingDriver = DRIVER  # type: ignore[assignment]
+    assert driver.began(ask, Seen({ref(made): bare})) is True
+    assert wished(DRIVER, replace(ask, origin=None), Seen({ref(made): bare}))["Cluster"] == {
+        **bare,
+        "metadata": {**bare["metadata"], "annotations": {"libre.sh/began-with": "old"}},
+    }
+
+
+def test_nothing_is_made_while_there_is_nothing_to_copy() -> None:
+    ask = copy_of(DRIVER, BY_PLUGIN, IMAGES)
+    somebody = with_source(ask)
+    for obj in somebody.objects.values():
+        assert obj is not None
+        obj["metadata"]["labels"]["libre.sh/kept-for"] = "PostgreSQL.other"
+    for asked, seen in ((ask, Seen()), (ask, somebody), (replace(ask, origin=None), Seen())):
+        provision = DRIVER.plan(asked, seen)
+        assert provision.actions == ()
+        assert "is not there: there is nothing to copy yet" in provision.outcome.message
+        assert {each.kind.partition(".")[0] for each in provision.kept} == {"Cluster", "Database", "ScheduledBackup"}
+
+
+def test_what_data_began_with_is_on_record() -> None:
+    driver: CopyingDriver = DRIVER  # type: ignore[assignment]
+    ask = copy_of(DRIVER, IMAGES, IMAGES)
+    made = wished(DRIVER, ask, with_source(ask))["Cluster"]
+    empty = there(DRIVER, IMAGES, ask_of(DRIVER, IMAGES).claim)
+    assert driver.began(ask, Seen()) is None
+    assert driver.began(ask, Seen({ref(made): made})) is True
+    assert driver.began(ask, Seen({ref(empty): empty})) is False
+    assert driver.began(copy_of(DRIVER, IMAGES, BY_PLUGIN, at=WHEN), Seen({ref(made): made})) is False
+
+
+WINDOWS: dict[str, tuple[Object, Object, Object, dict[str, str]]] = {
+    "by the Cluster": (
+        BY_ITSELF,
+        {"firstRecoverabilityPoint": "2026-01-01T04:00:00+01:00", "lastSuccessfulBackup": "2026-01-31T03:00:00Z"},
+        {},
+        {"earliest": "2026-01-01T03:00:00Z", "latest": "2026-01-31T03:00:00Z"},
+    ),
+    "by the plugin": (
+        BY_PLUGIN,
+        {"firstRecoverabilityPoint": "2020-01-01T00:00:00Z"},
+        {
+            "serverRecoveryWindow": {
+                "team.my-db-pg.12345678-17": {
+                    "firstRecoverabilityPoint": "2026-01-01T03:00:00Z",
+                    "lastSuccessfulBackupTime": "2026-01-31T03:00:00Z",
+                }
+            }
+        },
+        {"earliest": "2026-01-01T03:00:00Z", "latest": "2026-01-31T03:00:00Z"},
+    ),
+    "of another server": (BY_PLUGIN, {}, {"serverRecoveryWindow": {"team.old-pg.x": {}}}, {}),
+    "nothing yet": (BY_ITSELF, {}, {}, {}),
+    "no time": (BY_ITSELF, {"firstRecoverabilityPoint": "soon", "lastSuccessfulBackup": 7}, {}, {}),
+    "a time before all time": (BY_ITSELF, {"firstRecoverabilityPoint": "0001-01-01T00:00:00+05:00"}, {}, {}),
+    "a time of no place": (BY_ITSELF, {"firstRecoverabilityPoint": "2026-01-01T03:00:00"}, {}, {}),
+    "another shape": (BY_PLUGIN, {}, {"serverRecoveryWindow": []}, {}),
+    "no backups": (IMAGES, {"firstRecoverabilityPoint": "2026-01-01T03:00:00Z"}, {}, {}),
+}
+
+
+@pytest.mark.parametrize("case", WINDOWS)
+def test_what_can_be_restored(case: str) -> None:
+    parameters, cluster, store, wanted = WINDOWS[case]
+    ask = ask_of(DRIVER, parameters)
+    made = there(DRIVER, parameters, ask.claim) | {"status": cluster}
+    objects: dict[Ref, Object | None] = {ref(made): made}
+    place = next((each for each in DRIVER.looks_at(ask) if each.kind == backups.STORE), None)
+    assert (place is not None) == (parameters is BY_PLUGIN)
+    if place is not None:
+        assert place == Theirs(backups.STORE, "offsite", "team")
+        assert isinstance(place, Theirs)
+        objects[place] = {"metadata": {"name": "offsite"}, "status": store}
+    assert DRIVER.plan(ask, Seen(objects)).recovery_window == wanted
+
+
+def annotated(status: Object, annotations: Object) -> Any:
+    ask = ask_of(DRIVER, {**IMAGES, "instances": 3})
+    made = there(DRIVER, {**IMAGES, "instances": 3}, ask.claim)
+    found = {**made, "metadata": {**made["metadata"], "annotations": annotations}, "status": status}
+    return phases.standing_of(found)
+
+
+def test_what_people_do_by_annotations_is_told() -> None:
+    asleep = annotated({**HEALTHY, "readyInstances": 0}, {"cnpg.io/hibernation": "on"})
+    assert isinstance(asleep, Stalled)
+    assert "is hibernated" in asleep.message
+    assert "take the annotation cnpg.io/hibernation from it" in asleep.message
+    assert isinstance(annotated(HEALTHY, {"cnpg.io/hibernation": "off"}), Settled)
+    fenced = annotated({**HEALTHY, "readyInstances": 2}, {"cnpg.io/fencedInstances": '["my-db-pg-3"]'})
+    assert fenced.ready
+    assert '2 of 3 instances are ready; somebody stopped ["my-db-pg-3"]: kubectl cnpg fencing off' in fenced.message
+
+
+def test_where_to_look_while_data_is_copied() -> None:
+    first = {"phase": phases.FIRST}
+    told = annotated(first, {"libre.sh/began-with": "old"}).message
+    assert "its data is being copied; if that lasts, see kubectl logs -n team -l cnpg.io/cluster=my-db-pg" in told
+    assert "copied" not in annotated(first, {}).message
+
+
 CASES = {
     "healthy": (HEALTHY, True, "Settled", "is ready"),
     "nothing said": ({}, False, "ComposedNotReady", "has not said anything of it yet"),
@@ -199,6 +420,18 @@ CASES = {
         True,
         "BackupFails",
         "its last backup failed: it does not say why",
+    ),
+    "instances differ": (
+        HEALTHY | {"conditions": [{"type": "ConsistentSystemID", "status": "False", "reason": "Mismatch"}]},
+        True,
+        "InstancesDiffer",
+        "its instances do not have the same data",
+    ),
+    "an instance has not yet said": (
+        HEALTHY | {"conditions": [{"type": "ConsistentSystemID", "status": "False", "reason": "NotFound"}]},
+        True,
+        "Settled",
+        "is ready",
     ),
     "a backup runs": (
         HEALTHY | {"conditions": [{"type": "LastBackupSucceeded", "status": "False", "reason": "BackupStarted"}]},
@@ -234,11 +467,11 @@ def test_the_extensions_stand_in_the_way_until_they_are_there(case: str) -> None
 
 
 CAPABILITIES = {
-    "one instance": ({}, {"expand", "quota"}),
-    "two": ({"instances": 2}, {"expand", "quota"}),
-    "three": ({"instances": 3}, {"expand", "quota", "ha"}),
-    "three that may share a node": ({"instances": 3, "spread": "Preferred"}, {"expand", "quota"}),
-    "backups": ({"backup": {"schedule": "0 3 * * *", "objectStore": "o"}}, {"expand", "quota", "pitr"}),
+    "one instance": ({}, {"clone", "expand", "quota"}),
+    "two": ({"instances": 2}, {"clone", "expand", "quota"}),
+    "three": ({"instances": 3}, {"clone", "expand", "quota", "ha"}),
+    "three that may share a node": ({"instances": 3, "spread": "Preferred"}, {"clone", "expand", "quota"}),
+    "backups": ({"backup": {"schedule": "0 3 * * *", "objectStore": "o"}}, {"clone", "expand", "quota", "pitr"}),
 }
 
 

@@ -1,9 +1,12 @@
 """The driver zalando: what it makes of a claim, and what it makes of what the operator says."""
 
+from dataclasses import replace
+
 import pytest
-from asking import ask_of, complaint, driver_of, plan_with, wished
+from asking import ask_of, complaint, copy_of, driver_of, plan_with, ref, there, wished
 
 from libresh.drivers.connection import REQUIRED
+from libresh.drivers.model import CopyingDriver, Seen
 from libresh.drivers.zalando import states
 from libresh.plan.actions import From, Literal, Object, SecretKey
 from libresh.plan.decision import Settled, Stalled
@@ -65,6 +68,7 @@ def test_a_certificate_of_ones_own_can_be_verified() -> None:
     ask = ask_of(DRIVER, {"tls": tls, "sslMode": "verify-full"})
     (made,) = wished(DRIVER, ask).values()
     assert made["spec"]["tls"] == {"secretName": "db-tls", "caFile": "ca.crt", "caSecretName": "db-ca"}
+    assert made["spec"]["spiloFSGroup"] == 103, "else PostgreSQL may not read the key"
     running = {"postgresql": {"PostgresClusterStatus": "Running"}}
     given = plan_with(DRIVER, ask, running, KEYS | {"ca.crt"}).connection
     assert given is not None
@@ -138,9 +142,65 @@ def test_parameters_that_are_refused(case: str) -> None:
     assert words in complaint(DRIVER, parameters)
 
 
-def test_what_it_can_do() -> None:
-    assert DRIVER.capabilities(ask_of(DRIVER, {"instances": 2}).parameters) == ("expand", "quota")
-    assert DRIVER.capabilities(ask_of(DRIVER, {"instances": 3}).parameters) == ("expand", "ha", "quota")
+CAPABILITIES: dict[str, tuple[Object, set[str]]] = {
+    "two members": ({"instances": 2}, {"clone", "expand", "quota"}),
+    "three": ({"instances": 3}, {"clone", "expand", "ha", "quota"}),
+    "an archive": ({"archive": True}, {"clone", "expand", "pitr", "quota"}),
+}
+
+
+@pytest.mark.parametrize("case", CAPABILITIES)
+def test_what_it_can_do(case: str) -> None:
+    parameters, wanted = CAPABILITIES[case]
+    assert set(DRIVER.capabilities(ask_of(DRIVER, parameters).parameters)) == wanted
+
+
+WHEN = "2026-01-31T13:30:00+01:00"
+CLONES: dict[str, tuple[str | None, Object, str]] = {
+    "of now": (None, {"cluster": "web-old"}, "old"),
+    "of a moment": (
+        WHEN,
+        {"cluster": "web-old", "uid": "uid-of-old", "timestamp": "2026-01-31T12:30:00+00:00"},
+        "old@2026-01-31T12:30:00+00:00",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CLONES)
+def test_a_clone(case: str) -> None:
+    at, clone, record = CLONES[case]
+    ask = copy_of(DRIVER, {}, {"teamId": "web"}, at=at)
+    assert ask.origin is not None
+    source = there(DRIVER, {"teamId": "web"}, ask.origin.claim)
+    (made,) = wished(DRIVER, ask, Seen({ref(source): source})).values()
+    assert made["spec"]["clone"] == clone
+    assert made["metadata"]["annotations"] == {"libre.sh/began-with": record}
+    for later in (replace(ask, origin=None), ask_of(DRIVER, {})):
+        assert list(wished(DRIVER, later, Seen({ref(made): made})).values()) == [made]
+    running = plan_with(DRIVER, ask, {"postgresql": {"PostgresClusterStatus": "Running"}}, KEYS, [made])
+    assert running.connection is not None
+    assert running.connection["password"] == From(SecretKey("team", SECRET, "password"))
+    creating = plan_with(DRIVER, ask, {"postgresql": {"PostgresClusterStatus": "Creating"}}, KEYS, [made])
+    assert (
+        "is being copied; if that lasts, see kubectl logs -n team -l cluster-name=pg-my-db" in creating.outcome.message
+    )
+
+
+def test_nothing_is_made_while_there_is_nothing_to_clone() -> None:
+    ask = copy_of(DRIVER, {}, {})
+    for asked in (ask, replace(ask, origin=None)):
+        provision = DRIVER.plan(asked, Seen())
+        assert provision.actions == ()
+        assert "is not there: there is nothing to copy yet" in provision.outcome.message
+        assert [each.name for each in provision.kept] == ["pg-my-db"]
+
+
+def test_what_data_began_with_is_on_record() -> None:
+    driver: CopyingDriver = DRIVER  # type: ignore[assignment]
+    ask = copy_of(DRIVER, {}, {})
+    empty = there(DRIVER, {}, ask_of(DRIVER, {}).claim)
+    assert driver.began(ask, Seen()) is None
+    assert driver.began(ask, Seen({ref(empty): empty})) is False
 
 
 @pytest.mark.parametrize(("asked", "most"), [("100m", "1"), ("1", "1"), ("1500m", "1500m"), ("2", "2"), ("0.5", "1")])

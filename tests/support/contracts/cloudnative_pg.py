@@ -2,9 +2,16 @@
 
 A Cluster goes through "Setting up primary" and "Creating a new replica" to "Cluster in healthy state" and the condition
 Ready (api/v1/cluster_types.go); it gets the Secrets `<cluster>-app` of type kubernetes.io/basic-auth (docs "Connecting
-from an application") and `<cluster>-ca` (docs "Certificates"). A Database is applied (docs "PostgreSQL Database
-Management"). A cluster's name has 50 characters at most (internal/webhook/v1/cluster_webhook.go): a longer one never
-becomes anything here. When a Cluster goes so do its Secrets.
+from an application"), `<cluster>-ca` and `<cluster>-replication` (docs "Certificates"). A Database is applied (docs
+"PostgreSQL Database Management"). A cluster's name has 50 characters at most
+(internal/webhook/v1/cluster_webhook.go): a longer one never becomes anything here. When a Cluster goes so do its
+Secrets.
+
+A Cluster that is to begin with the data of a running one (docs "Bootstrap from a live cluster") stays in "Setting up
+primary" until the Secrets that it names are there; on a real PostgreSQL it is then copied by pg_basebackup. The stub
+keeps no backups: one that is to be recovered goes through the states without any data (docs "Recovery"), and on a real
+PostgreSQL never gets beyond the first. With `backed_up` it says when there was a backup, as the operator does
+(ClusterStatus), or the plugin in its ObjectStore (plugin-barman-cloud 0.11, api/v1/objectstore_types.go).
 """
 
 from typing import ClassVar
@@ -29,8 +36,24 @@ from .model import (
 from .standing import Server
 
 GROUP = "postgresql.cnpg.io"
+PLUGIN_GROUP = "barmancloud.cnpg.io"
 REFERENCE = fields(name=STRING)
 KEY = fields(name=STRING, key=STRING)
+BARMAN = fields(
+    destinationPath=STRING,
+    endpointURL=STRING,
+    serverName=STRING,
+    s3Credentials=fields(accessKeyId=KEY, secretAccessKey=KEY),
+)
+EXTERNAL = fields(
+    name=STRING,
+    connectionParameters=map_of(STRING),
+    sslKey=KEY,
+    sslCert=KEY,
+    sslRootCert=KEY,
+    plugin=fields(name=STRING, parameters=map_of(STRING)),
+    barmanObjectStore=BARMAN,
+)
 
 CLUSTER = fields(
     instances=INTEGER,
@@ -45,8 +68,11 @@ CLUSTER = fields(
             localeCollate=STRING,
             localeCType=STRING,
             dataChecksums=BOOLEAN,
-        )
+        ),
+        pg_basebackup=fields(source=STRING, database=STRING, owner=STRING),
+        recovery=fields(source=STRING, database=STRING, owner=STRING, recoveryTarget=fields(targetTime=STRING)),
     ),
+    externalClusters=list_of(EXTERNAL),
     resources=fields(requests=map_of(STRING), limits=map_of(STRING)),
     postgresql=fields(
         parameters=map_of(STRING),
@@ -55,15 +81,7 @@ CLUSTER = fields(
     affinity=fields(enablePodAntiAffinity=BOOLEAN, topologyKey=STRING, podAntiAffinityType=STRING),
     enableSuperuserAccess=BOOLEAN,
     plugins=list_of(fields(name=STRING, isWALArchiver=BOOLEAN, parameters=map_of(STRING))),
-    backup=fields(
-        retentionPolicy=STRING,
-        barmanObjectStore=fields(
-            destinationPath=STRING,
-            endpointURL=STRING,
-            serverName=STRING,
-            s3Credentials=fields(accessKeyId=KEY, secretAccessKey=KEY),
-        ),
-    ),
+    backup=fields(retentionPolicy=STRING, barmanObjectStore=BARMAN),
 )
 DATABASE = fields(
     cluster=REFERENCE,
@@ -80,17 +98,25 @@ SCHEDULED_BACKUP = fields(
     method=STRING,
     pluginConfiguration=OPEN,
 )
+OBJECT_STORE = fields(configuration=OPEN, retentionPolicy=STRING)
 HEALTHY = "Cluster in healthy state"
+FIRST = "Setting up primary"
 
 
 class CloudNativePG(Contract):
     """The stub."""
 
-    kinds = ((f"{GROUP}/v1", "Cluster"), (f"{GROUP}/v1", "Database"), (f"{GROUP}/v1", "ScheduledBackup"))
+    kinds = (
+        (f"{GROUP}/v1", "Cluster"),
+        (f"{GROUP}/v1", "Database"),
+        (f"{GROUP}/v1", "ScheduledBackup"),
+        (f"{PLUGIN_GROUP}/v1", "ObjectStore"),
+    )
     crds = (
         definition(GROUP, "v1", "Cluster", "clusters", CLUSTER),
         definition(GROUP, "v1", "Database", "databases", DATABASE),
         definition(GROUP, "v1", "ScheduledBackup", "scheduledbackups", SCHEDULED_BACKUP),
+        definition(PLUGIN_GROUP, "v1", "ObjectStore", "objectstores", OBJECT_STORE),
     )
     mark: ClassVar[str] = "cnpg.io/cluster"
     manager = "cloudnative-pg"
@@ -99,6 +125,8 @@ class CloudNativePG(Contract):
         super().__init__(api)
         self.extensions: dict[Place, tuple[str, ...]] = {}
         """What Databases ask for, by namespace and name of their Cluster."""
+        self.backed_up: dict[str, tuple[str, str]] = {}
+        """By the folder of a cluster in the object store: the first moment to restore, and the last backup."""
 
     def verdict(self, obj: Object) -> Verdict:
         match obj["kind"]:
@@ -106,6 +134,10 @@ class CloudNativePG(Contract):
                 return self.of_cluster(obj)
             case "Database":
                 return self.of_database(obj)
+            case "ObjectStore":
+                return Verdict(
+                    {"serverRecoveryWindow": {name: said_by_store(*at) for name, at in self.backed_up.items()}}
+                )
         return Verdict({"lastCheckTime": "2025-01-01T00:00:00Z"})
 
     def of_database(self, obj: Object) -> Verdict:
@@ -121,28 +153,52 @@ class CloudNativePG(Contract):
         name, wanted = obj["metadata"]["name"], obj["spec"].get("instances", 1)
         if len(name) > 50:
             return Verdict({})
+        if self.waits(obj):
+            return Verdict(
+                {"phase": FIRST, "readyInstances": 0, "conditions": conditions("False", "ClusterIsNotReady")}
+            )
         status = next_status(obj.get("status", {}), wanted)
-        return Verdict(status, self.secrets_of(obj))
+        folder = obj["spec"].get("backup", {}).get("barmanObjectStore", {}).get("serverName", "")
+        return Verdict(status | said_by_cluster(*self.backed_up.get(folder, ())), self.secrets_of(obj))
+
+    def waits(self, obj: Object) -> bool:
+        """Whether what the data is to begin with is not there. Once it has begun nobody asks for that."""
+        if obj.get("status", {}).get("readyInstances"):
+            return False
+        named = {
+            (obj["metadata"]["namespace"], each[field]["name"])
+            for each in obj["spec"].get("externalClusters", ())
+            for field in ("sslKey", "sslCert", "sslRootCert")
+            if field in each
+        }
+        return not named <= self.written
 
     def server(self, obj: Object) -> Server | None:
         """A Cluster's, with the extensions of its Database."""
         if obj["kind"] != "Cluster":
             return None
         name, space = obj["metadata"]["name"], obj["metadata"]["namespace"]
-        initdb = obj["spec"]["bootstrap"]["initdb"]
+        ((method, start),) = obj["spec"]["bootstrap"].items()
         credentials = {
-            "username": initdb["owner"],
+            "username": start["owner"],
             "password": f"password-of-{space}-{name}",
-            "database": initdb["database"],
+            "database": start["database"],
         }
-        size = obj["spec"]["storage"]["size"]
-        extensions = self.extensions.get((space, name), ())
-        return Server(obj, f"{name}-rw", credentials, extensions, initdb["localeCollate"], size)
+        return Server(
+            obj,
+            f"{name}-rw",
+            credentials,
+            self.extensions.get((space, name), ()),
+            start.get("localeCollate", "C"),
+            obj["spec"]["storage"]["size"],
+            source=start["source"] if method == "pg_basebackup" else "",
+            possible=method != "recovery",
+        )
 
     def secrets_of(self, obj: Object) -> tuple[Object, ...]:
         name, space = obj["metadata"]["name"], obj["metadata"]["namespace"]
-        initdb = obj["spec"].get("bootstrap", {}).get("initdb", {})
-        owner, database = initdb.get("owner", "app"), initdb.get("database", "app")
+        start: Object = next(iter(obj["spec"].get("bootstrap", {}).values()), {})
+        owner, database = start.get("owner", "app"), start.get("database", "app")
         host, password = f"{name}-rw", f"password-of-{space}-{name}"
         app = {
             "username": owner,
@@ -159,7 +215,18 @@ class CloudNativePG(Contract):
         authority = {"ca.crt": certificate, "ca.key": f"key of {name}"}
         made = self.secret(obj, f"{name}-app", app, "kubernetes.io/basic-auth")
         made["metadata"]["labels"]["cnpg.io/userType"] = "app"
-        return (made, self.secret(obj, f"{name}-ca", authority))
+        members = {"tls.crt": f"certificate of {name}'s members", "tls.key": f"key of {name}'s members"}
+        replication = self.secret(obj, f"{name}-replication", members, "kubernetes.io/tls")
+        return (made, self.secret(obj, f"{name}-ca", authority), replication)
+
+
+def said_by_cluster(first: str = "", last: str = "") -> Object:
+    """What the status of a Cluster says of backups by the operator's own means."""
+    return {"firstRecoverabilityPoint": first, "lastSuccessfulBackup": last} if first else {}
+
+
+def said_by_store(first: str, last: str) -> Object:
+    return {"firstRecoverabilityPoint": first, "lastSuccessfulBackupTime": last}
 
 
 def next_status(before: Object, wanted: int) -> Object:
@@ -167,7 +234,7 @@ def next_status(before: Object, wanted: int) -> Object:
     ready = min(before.get("readyInstances", -1) + 1, wanted)
     found: Object = {"instances": max(ready, 1), "readyInstances": ready}
     if ready == 0:
-        return {**found, "phase": "Setting up primary", "conditions": conditions("False", "ClusterIsNotReady")}
+        return {**found, "phase": FIRST, "conditions": conditions("False", "ClusterIsNotReady")}
     if ready < wanted:
         return {**found, "phase": "Creating a new replica", "conditions": conditions("False", "ClusterIsNotReady")}
     return {**found, "phase": HEALTHY, "conditions": conditions("True", "ClusterIsReady")}

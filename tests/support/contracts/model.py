@@ -48,6 +48,8 @@ class Contract:
         """Who signed the certificates of real servers, by namespace and name of the object,"""
         self.standing: dict[Place, tuple[str, ...]] = {}
         """and the extensions that those have which can be used as they are wished."""
+        self.written: set[Place] = set()
+        """Its Secrets, as of the last look."""
         self.api = api
         if api is not None:
             api.controllers.append(self.step)
@@ -64,6 +66,8 @@ class Contract:
         server = self.server(obj) if self.image else None
         if server is None:
             return True
+        if not server.possible:
+            return False
         place = place_of(obj)
         ready, self.authorities[place] = await stand(client, server, self.image)
         if ready:
@@ -98,6 +102,7 @@ class Contract:
                     replaced = without_old(obj.get("status"), found.status)
                     where = f"{version}/{kind}", meta["name"], meta["namespace"]
                     api.edit(*where, manager=self.manager, status=replaced)
+        self.written = set(wanted)
         present = {place_of(each): each for each in api.objects("Secret") if self.is_own(each)}
         for place in present.keys() - wanted.keys():
             api.delete("Secret", place[1], place[0])
@@ -123,6 +128,7 @@ class Contract:
                 if obj.get("status") != found.status:
                     meta, status = obj["metadata"], without_old(obj.get("status"), found.status)
                     await client.patch(name, meta["name"], meta["namespace"], {"status": status}, subresource="status")
+        self.written = set(wanted)
         present = {place_of(each) for each in await client.list("Secret") if self.is_own(each)}
         for namespace, secret in present - wanted.keys():
             await client.delete("Secret", secret, namespace)

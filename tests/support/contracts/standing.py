@@ -1,10 +1,12 @@
 """A real PostgreSQL for a contract stub to stand on: one server of the project's image, on a volume, with TLS.
 
 It is no cluster: there are no replicas, no failover and no backups, whatever the object asks for. It goes with the
-object.
+object. One that is to begin with the data of another is copied from that by pg_basebackup, all roles with their
+passwords; then it is given its own.
 """
 
 import base64
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,15 +24,34 @@ Object = dict[str, Any]
 USER = 10001
 DATA = "/var/lib/postgresql/data"
 START = """
+rm -f /tmp/told
 if ! test -s "$PGDATA/PG_VERSION"; then
   rm -rf "$PGDATA.new"
-  initdb --encoding=UTF8 --locale=C.UTF-8 --username=postgres --auth-local=trust --pgdata="$PGDATA.new"
+  if test -n "$SOURCE"; then
+    PGPASSWORD="$(cat /etc/source/replication)" pg_basebackup --pgdata="$PGDATA.new" --checkpoint=fast \\
+      --dbname="host=$SOURCE user=replication sslmode=verify-full sslrootcert=/etc/source/ca.crt"
+  else
+    initdb --encoding=UTF8 --locale=C.UTF-8 --username=postgres --auth-local=trust --pgdata="$PGDATA.new"
+  fi
   mv "$PGDATA.new" "$PGDATA"
 fi
 chmod 0700 "$PGDATA"
-printf 'local all all trust\\nhostssl all all all scram-sha-256\\n' > "$PGDATA/pg_hba.conf"
+{
+  echo 'local all all trust'
+  echo 'hostssl replication replication all scram-sha-256'
+  echo 'hostssl all all all scram-sha-256'
+} > "$PGDATA/pg_hba.conf"
 install -m 0600 /etc/server/tls.key /tmp/tls.key
-/usr/local/bin/libresh-postgresql-roles &
+{
+  /usr/local/bin/libresh-postgresql-roles
+  psql="psql --no-psqlrc --quiet --username=postgres --dbname=postgres"
+  $psql --command='CREATE ROLE replication' || true
+  $psql <<'SQL'
+\\set password `cat /etc/server/replication`
+ALTER ROLE replication LOGIN REPLICATION PASSWORD :'password'
+SQL
+  touch /tmp/told
+} &
 exec postgres -c listen_addresses='*' -c ssl=on -c ssl_cert_file=/etc/server/tls.crt -c ssl_key_file=/tmp/tls.key
 """
 
@@ -47,6 +68,10 @@ class Server:
     extensions: Sequence[str] = ()
     locale: str = "C"
     size: str = "1Gi"
+    source: str = ""
+    """The name of the object whose data it begins with."""
+    possible: bool = True
+    """Whether it can begin as it is to: what takes backups cannot."""
 
     @property
     def name(self) -> str:
@@ -55,6 +80,11 @@ class Server:
     @property
     def namespace(self) -> str:
         return str(self.owner["metadata"]["namespace"])
+
+    @property
+    def at_source(self) -> str:
+        """The Service of the server whose data it begins with, which is called after its object in the same way."""
+        return self.service.replace(self.owner["metadata"]["name"], self.source, 1) if self.source else ""
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -68,7 +98,8 @@ async def stand(client: Client, server: Server, image: str) -> tuple[bool, str]:
     if kept is None:
         tls = certify(server.hosts)
         authority = tls["ca.crt"]
-        await client.apply(build(server, "v1", "Secret", server.name, stringData={**server.credentials, **tls}))
+        values = {**server.credentials, **tls, "replication": secrets.token_urlsafe()}
+        await client.apply(build(server, "v1", "Secret", server.name, stringData=values))
     for wanted in (build_service(server), build_stateful_set(server, image)):
         await client.apply(wanted)
     found = await client.get("StatefulSet", server.name, server.namespace)
@@ -101,9 +132,13 @@ def build_stateful_set(server: Server, image: str) -> Object:
         "LIBRESH_LC_COLLATE": server.locale,
         "LIBRESH_LC_CTYPE": server.locale,
         "LIBRESH_EXTENSIONS": ",".join(server.extensions),
+        "SOURCE": server.at_source,
     }
-    ready = ["psql", "--no-psqlrc", "--quiet", "--dbname", f"user={server.credentials['username']} dbname=app"]
-    mounts = {"data": DATA, "run": "/var/run/postgresql", "tmp": "/tmp", "shm": "/dev/shm", "server": "/etc/server"}
+    client = f"psql --no-psqlrc --quiet --dbname='user={server.credentials['username']} dbname=app'"
+    ready = f"test -e /tmp/told && {client} --command='SELECT 1'"
+    mounts = {"data": DATA, "run": "/var/run/postgresql", "tmp": "/tmp", "shm": "/dev/shm"}
+    read = {"server": server.name} | ({"source": f"{server.source}-stub"} if server.source else {})
+    mounts |= {name: f"/etc/{name}" for name in read}
     container = {
         "name": "postgresql",
         "image": image,
@@ -111,7 +146,7 @@ def build_stateful_set(server: Server, image: str) -> Object:
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "ports": [{"containerPort": 5432}],
         "volumeMounts": [{"name": name, "mountPath": path} for name, path in mounts.items()],
-        "readinessProbe": {"exec": {"command": [*ready, "--command=SELECT 1"]}, "periodSeconds": 2},
+        "readinessProbe": {"exec": {"command": ["/bin/sh", "-c", ready]}, "periodSeconds": 2},
         "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -131,7 +166,7 @@ def build_stateful_set(server: Server, image: str) -> Object:
         "volumes": [
             *({"name": name, "emptyDir": {}} for name in ("run", "tmp")),
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
-            {"name": "server", "secret": {"secretName": server.name}},
+            *({"name": name, "secret": {"secretName": secret}} for name, secret in read.items()),
         ],
     }
     volume = {

@@ -4,6 +4,10 @@ For each `postgresql` it writes the Secret of every role that may log in, `<role
 acid.zalan.do` with `_` as `-` and the label application=spilo (docs/user.md "Manifest roles" and "Default LOGIN roles",
 docs/reference/operator_parameters.md `secret_name_template`, `cluster_labels`), and the states Creating, then Running
 (pkg/apis/acid.zalan.do/v1/const.go). When the object goes so do its Secrets.
+
+A clone of a running cluster (docs/user.md "Clone directly") stays in Creating until that one's Secret of the role
+standby is there, by which it is copied; on a real PostgreSQL by pg_basebackup. The stub keeps no archive: a clone with
+a timestamp goes through the states without any data, and on a real PostgreSQL never gets beyond Creating.
 """
 
 from typing import ClassVar
@@ -12,6 +16,12 @@ from .model import BOOLEAN, INTEGER, STRING, Contract, Object, Verdict, definiti
 from .standing import Server
 
 GROUP = "acid.zalan.do"
+STAMP = {
+    "type": "string",
+    "pattern": "^([0-9]+)-(0[1-9]|1[012])-(0[1-9]|[12][0-9]|3[01])[Tt]([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)"
+    "(\\.[0-9]+)?(([+-]([01][0-9]|2[0-3]):[0-5][0-9]))$",
+}
+"""As in pkg/apis/acid.zalan.do/v1/postgresql_type.go: the offset is a number."""
 
 SPEC = fields(
     teamId=STRING,
@@ -34,6 +44,8 @@ SPEC = fields(
     patroni=fields(initdb=map_of(STRING), synchronous_mode=BOOLEAN, synchronous_mode_strict=BOOLEAN),
     enableLogicalBackup=BOOLEAN,
     logicalBackupSchedule=STRING,
+    clone=fields(cluster=STRING, uid=STRING, timestamp=STAMP),
+    spiloFSGroup=INTEGER,
     tls=fields(secretName=STRING, certificateFile=STRING, privateKeyFile=STRING, caFile=STRING, caSecretName=STRING),
 )
 RUNNING = {"PostgresClusterStatus": "Running"}
@@ -50,8 +62,16 @@ class Zalando(Contract):
 
     def verdict(self, obj: Object) -> Verdict:
         before = obj.get("status", {}).get("PostgresClusterStatus", "")
-        status = RUNNING if before else {"PostgresClusterStatus": "Creating"}
+        status = RUNNING if before and not self.waits(obj) else {"PostgresClusterStatus": "Creating"}
         return Verdict(status, tuple(self.of_role(obj, role) for role in roles_of(obj)))
+
+    def waits(self, obj: Object) -> bool:
+        """Whether the cluster that is to be cloned is not there. Once it is cloned nobody asks for that."""
+        clone = obj["spec"].get("clone")
+        if clone is None or "timestamp" in clone or obj.get("status") == RUNNING:
+            return False
+        secret = secret_name({"metadata": {"name": clone["cluster"]}}, "standby")
+        return (obj["metadata"]["namespace"], secret) not in self.written
 
     def server(self, obj: Object) -> Server:
         """For the application's database alone: of the prepared one, or of the first there is."""
@@ -69,6 +89,8 @@ class Zalando(Contract):
             sorted(wish.get("extensions", {})),
             locale,
             spec["volume"]["size"],
+            source=spec.get("clone", {}).get("cluster", ""),
+            possible="timestamp" not in spec.get("clone", {}),
         )
 
     def of_role(self, obj: Object, role: str) -> Object:

@@ -4,7 +4,7 @@ The phases are those of CloudNativePG 1.27 (api/v1/cluster_types.go, the constan
 which is only in its controller (cloudnative-pg/cloudnative-pg#4521). A phase that is not known is repeated as it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from libresh.drivers import handed
 from libresh.plan.actions import Object
@@ -12,10 +12,17 @@ from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
 from libresh.plan.observed import status_of
 
 HEALTHY = "Cluster in healthy state"
+FIRST = "Setting up primary"
+HIBERNATION = "cnpg.io/hibernation"
+FENCED = "cnpg.io/fencedInstances"
+"""Annotations by which people stop a cluster ("Declarative hibernation") or some of its instances ("Fencing")."""
 ARCHIVING_FAILS = "ArchivingFails"
 BACKUP_FAILS = "BackupFails"
+MISMATCH = "InstancesDiffer"
 RESIZING = "VolumePending"
 ROLLING = "Rolling"
+PASSING = ("BackupStarted", "NotFound")
+"""Reasons of conditions that are False although nothing is wrong: a backup has begun, an instance has not yet said."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Phase:
 
 
 PHASES = {
-    "Setting up primary": Phase("the first instance is being made", usable=False),
+    FIRST: Phase("the first instance is being made", usable=False),
     "Creating a new replica": Phase("another instance is being made"),
     "Switchover in progress": Phase("another instance becomes the primary, as planned"),
     "Failing over": Phase("the primary was lost, and another instance takes over", usable=False),
@@ -86,11 +93,22 @@ def standing_of(cluster: Object) -> Outcome:
     ready = handed.whole(status.get("readyInstances"))
     name = handed.ref_of(cluster)
     phase = handed.said(status.get("phase"))
+    if annotation(cluster, HIBERNATION) == "on":
+        way_out = f"take the annotation {HIBERNATION} from it"
+        return Stalled(handed.FAILED, f"{name} is hibernated: its instances are stopped, its data is kept; {way_out}")
     if not phase:
         return Waiting(handed.NOT_READY, f"{name}: CloudNativePG has not said anything of it yet")
     if phase == HEALTHY:
         return healthy(cluster, name=str(name), ready=ready, wanted=wanted)
-    return troubled(str(name), phase, handed.said(status.get("phaseReason")), ready)
+    outcome = troubled(str(name), phase, handed.said(status.get("phaseReason")), ready)
+    if phase != FIRST or not handed.recorded(cluster):
+        return outcome
+    logs = f"kubectl logs -n {name.namespace} -l cnpg.io/cluster={name.name} --all-containers"
+    return replace(outcome, message=f"{outcome.message}: its data is being copied; if that lasts, see {logs}")
+
+
+def annotation(cluster: Object, name: str) -> str:
+    return handed.said((cluster["metadata"].get("annotations") or {}).get(name))
 
 
 def troubled(name: str, phase: str, reason: str, ready: int) -> Outcome:
@@ -107,18 +125,20 @@ def troubled(name: str, phase: str, reason: str, ready: int) -> Outcome:
 def healthy(cluster: Object, *, name: str, ready: int, wanted: int) -> Outcome:
     """A healthy cluster may still lack instances, room or backups."""
     if ready < wanted:
-        return Waiting(handed.NOT_READY, f"{name}: {ready} of {wanted} instances are ready", ready=ready > 0)
+        fenced = annotation(cluster, FENCED)
+        why = f"; somebody stopped {fenced}: kubectl cnpg fencing off" if fenced not in ("", "[]") else ""
+        return Waiting(handed.NOT_READY, f"{name}: {ready} of {wanted} instances are ready{why}", ready=ready > 0)
     resizing = status_of(cluster).get("resizingPVC")
     if isinstance(resizing, list) and resizing:
         volumes = handed.said(", ".join(sorted(map(str, resizing))))
         return Waiting(RESIZING, f"{name} is ready, but its volumes {volumes} are still growing", ready=True)
     for type, reason, meaning in (
+        ("ConsistentSystemID", MISMATCH, "its instances do not have the same data"),
         ("ContinuousArchiving", ARCHIVING_FAILS, "its write-ahead log cannot be archived: no moment can be restored"),
         ("LastBackupSucceeded", BACKUP_FAILS, "its last backup failed"),
     ):
         found = handed.condition(cluster, type)
-        # A backup that has begun has not failed: the condition is False with this reason until it ends.
-        if found.get("status") == "False" and found.get("reason") != "BackupStarted":
+        if found.get("status") == "False" and found.get("reason") not in PASSING:
             why = handed.said(found.get("message")) or "it does not say why"
             return Waiting(reason, f"{name} is ready, but {meaning}: {why}", ready=True)
     return Settled(f"{name} is ready")

@@ -4,19 +4,23 @@
 
 The database is a prepared one, as the operator makes extensions only in these; the application logs in as the user of
 its owner. Fields and their meaning: Zalando postgres-operator 1.14, "Cluster manifest reference", "User Guide"
-(prepared databases with roles and default privileges, database extensions), "Configuration parameters"
-(`enable_team_id_clustername_prefix`, `secret_name_template`).
+(prepared databases with roles and default privileges, database extensions, how to clone an existing PostgreSQL
+cluster, custom TLS certificates), "Configuration parameters" (`enable_team_id_clustername_prefix`,
+`secret_name_template`), pkg/apis/acid.zalan.do/v1/postgresql_type.go (CloneDescription: the time needs an offset).
 """
 
+from datetime import UTC
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from libresh.api.changes import STORAGE, Change
+from libresh.api.claims import Claim
 from libresh.api.database import PostgreSQL
 from libresh.drivers import handed
 from libresh.drivers.handed import Handed
 from libresh.drivers.handed_postgresql import (
+    INHERITED,
     Instances,
     ObjectName,
     Resources,
@@ -50,6 +54,8 @@ class Tls(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     ca_secret_name: ObjectName | None = None
     """Where `caFile` is, if not in the same Secret."""
     ca_file: str = "ca.crt"
+    fs_group: Annotated[int, msgspec.Meta(ge=0)] = 103
+    """The group that may read the key: PostgreSQL's in the operator's image."""
 
 
 class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -65,6 +71,9 @@ class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     """On: as long as a replica is there. Strict: writes wait until there is one."""
     logical_backup: Schedule | None = None
     """When the operator dumps the cluster, to where it is configured to."""
+    archive: bool = False
+    """Whether the operator is configured to keep base backups and the write-ahead log of its clusters, and to let new
+    ones read them: nothing else tells."""
     tls: Tls | None = None
     ssl_mode: SslMode = "require"
 
@@ -86,6 +95,7 @@ class Zalando:
     claim_kind = "PostgreSQL"
     parameters = Parameters
     watches = (Watched("Secret", writes=True), Watched(COMPOSED, writes=True))
+    inherits = INHERITED
     changes = (
         STORAGE.told_otherwise("the operator makes the volumes of all members larger, where their StorageClass can"),
         Change(
@@ -99,12 +109,17 @@ class Zalando:
     )
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
-        """What the class's clusters can do. Whether the write-ahead log is archived is the operator's configuration."""
-        return ("expand", "ha", "quota") if parameters.instances >= handed.HA_LEAST else ("expand", "quota")
+        """What the class's clusters can do."""
+        found = ["clone", "expand", "quota"]
+        if parameters.instances >= handed.HA_LEAST:
+            found.append("ha")
+        if parameters.archive:
+            found.append("pitr")
+        return tuple(found)
 
     def refuse(self, ask: Ask) -> Stalled | None:
         """The cluster's name is the team's and the claim's."""
-        name = name_of(ask)
+        name = name_of(ask.claim, ask.parameters)
         if len(name) <= LONGEST_NAME:
             return None
         return Stalled(
@@ -114,13 +129,16 @@ class Zalando:
         )
 
     def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
-        return hand_over(ask).looks_at
+        return hand_over(ask, Seen()).looks_at
+
+    def began(self, ask: Ask, seen: Seen) -> bool | None:
+        """By the record on the `postgresql`."""
+        return handed.began(ask.claim, seen.get(ref_of(ask.claim, ask.parameters)))
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
-        handing = hand_over(ask)
-        live = seen.get(handing.refs[0])
+        live = seen.get(ref_of(ask.claim, ask.parameters))
         bound = ask.claim.status.binding is not None
-        return handing.plan(seen, states.standing_of(live, bound=bound) if live else Settled())
+        return hand_over(ask, seen).plan(seen, states.standing_of(live, bound=bound) if live else Settled())
 
 
 def claim_of(ask: Ask) -> PostgreSQL:
@@ -128,13 +146,21 @@ def claim_of(ask: Ask) -> PostgreSQL:
     return ask.claim
 
 
-def name_of(ask: Ask) -> str:
-    return f"{ask.parameters.team_id}-{ask.claim.name}"
+def name_of(claim: Claim, parameters: Parameters) -> str:
+    return f"{parameters.team_id}-{claim.name}"
 
 
-def hand_over(ask: Ask) -> Handed:
+def ref_of(claim: Claim, parameters: Parameters) -> Ref:
+    """The `postgresql` of a claim."""
+    return handed.ref_of(handed.build(API_VERSION, "postgresql", name_of(claim, parameters), claim, {}))
+
+
+def hand_over(ask: Ask, seen: Seen) -> Handed:
     """What is wished of the operator."""
-    name, space, tls = name_of(ask), ask.claim.namespace, ask.parameters.tls
+    name, space, tls = name_of(ask.claim, ask.parameters), ask.claim.namespace, ask.parameters.tls
+    live = seen.get(ref_of(ask.claim, ask.parameters))
+    source = ref_of(ask.origin.claim, ask.origin.parameters) if ask.origin else None
+    origin = handed.find_origin(ask, source, seen)
     secret = f"{ROLE.replace('_', '-')}.{name}.credentials.postgresql.acid.zalan.do"
     authority = SecretKey(space, tls.ca_secret_name or tls.secret_name, tls.ca_file) if tls else None
     connection = build_connection(
@@ -145,12 +171,20 @@ def hand_over(ask: Ask) -> Handed:
         ask.parameters.ssl_mode,
         authority,
     )
-    among = {secret: SECRETS}
-    return Handed(ask, Zalando.name, "Zalando's postgres-operator", (build_cluster(ask),), connection, among)
+    return Handed(
+        ask,
+        Zalando.name,
+        "Zalando's postgres-operator",
+        (build_cluster(ask, live, origin),),
+        connection,
+        among={secret: SECRETS},
+        reads=(source,) if source else (),
+        awaits=handed.awaited(ask, live, origin, source),
+    )
 
 
-def build_cluster(ask: Ask) -> Object:
-    """The `postgresql`."""
+def build_cluster(ask: Ask, live: Object | None, origin: Object | None) -> Object:
+    """The `postgresql`. `live`: as it is now; `origin`: the one that its data is copied from."""
     wish, parameters = claim_of(ask).spec.parameters, ask.parameters
     volume: Object = {"size": wish.storage}
     if parameters.storage_class:
@@ -178,8 +212,24 @@ def build_cluster(ask: Ask) -> Object:
         },
         **build_dumps(parameters),
         **build_tls(parameters.tls),
+        **build_clone(ask, live, origin),
     }
-    return handed.build(API_VERSION, "postgresql", name_of(ask), ask.claim, spec)
+    made = handed.build(API_VERSION, "postgresql", name_of(ask.claim, parameters), ask.claim, spec)
+    return handed.marked(made, ask.claim, live)
+
+
+def build_clone(ask: Ask, live: Object | None, origin: Object | None) -> Object:
+    """Of which cluster the data is a copy: of the running one, or of its archive up to a moment, which its uid tells
+    from others that had its name. A cluster that began as a copy keeps the field, which is read only once."""
+    if live is not None and handed.is_copy(ask.claim, live):
+        return {"clone": live["spec"]["clone"]} if "clone" in live["spec"] else {}
+    wish = ask.claim.source
+    if origin is None or wish is None:
+        return {}
+    found = {"cluster": origin["metadata"]["name"]}
+    if wish.at is None:
+        return {"clone": found}
+    return {"clone": {**found, "uid": origin["metadata"]["uid"], "timestamp": wish.at.astimezone(UTC).isoformat()}}
 
 
 def limit_of(cpu: str) -> str:
@@ -198,7 +248,7 @@ def build_tls(tls: Tls | None) -> Object:
     if tls is None:
         return {}
     own = {"caSecretName": tls.ca_secret_name} if tls.ca_secret_name else {}
-    return {"tls": {"secretName": tls.secret_name, "caFile": tls.ca_file, **own}}
+    return {"tls": {"secretName": tls.secret_name, "caFile": tls.ca_file, **own}, "spiloFSGroup": tls.fs_group}
 
 
 DRIVERS = (Zalando(),)

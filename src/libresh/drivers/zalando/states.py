@@ -12,6 +12,7 @@ from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
 from libresh.plan.observed import status_of
 
 RUNNING = "Running"
+CREATING = "Creating"
 ROLLING = "Rolling"
 UPGRADE_FAILED = "UpgradeFailed"
 FAILURE = "last-major-upgrade-failure"
@@ -31,7 +32,7 @@ class State:
 
 STATES = {
     "": State("the operator has not said anything of it yet"),
-    "Creating": State("the cluster is being made"),
+    CREATING: State("the cluster is being made"),
     "Updating": State("a change is being made to the cluster", usable=True),
     "UpdateFailed": State("a change could not be made", way_out=f"{LOOK}; correct the claim or the class"),
     "SyncFailed": State(f"the operator could not bring the cluster to what is declared, and tries again: {LOOK}"),
@@ -48,6 +49,9 @@ def standing_of(cluster: Object, *, bound: bool) -> Outcome:
         return running(cluster, str(name))
     state = STATES.get(word, State("this state is not known to libre.sh"))
     words = f"{name}: {state.meaning}" + (f" ({word})" if word else "")
+    if word == CREATING and handed.recorded(cluster):
+        logs = f"kubectl logs -n {name.namespace} -l cluster-name={name.name}"
+        words += f": its data is being copied; if that lasts, see {logs}"
     if state.way_out:
         return Stalled(handed.FAILED, f"{words}; {state.way_out}")
     usable = bound and state.usable
