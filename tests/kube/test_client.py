@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -14,7 +15,7 @@ import yaml
 from aiohttp import WSMsgType, web
 
 from libresh.errors import Conflict, LibreshError, Unavailable
-from libresh.kube.auth import Access, FixedToken, TokenFile, find_access, from_kubeconfig, in_cluster
+from libresh.kube.auth import Access, FixedToken, TokenFile, find_access, from_kubeconfig, in_cluster, trusting
 from libresh.kube.client import Client
 from libresh.kube.errors import AlreadyExists, Expired, NotFound, Pending, Refused, Unauthorized, error_from
 from libresh.kube.exec import run_in_pod
@@ -171,6 +172,21 @@ async def test_a_kind_can_be_discovered() -> None:
     async with server(answer) as url, Client(Access(url)) as client:
         name = await client.discover("acid.zalan.do/v1", "postgresql")
         assert client.kinds[name].path("ns") == "/apis/acid.zalan.do/v1/namespaces/ns/postgresqls"
+
+
+def test_an_authority_that_newer_pythons_find_wanting_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.13 asks for what many a cluster's authority has not: it sets this flag, whatever Python this is."""
+    usual = ssl.create_default_context
+
+    def strict(**options: Any) -> ssl.SSLContext:
+        context = usual(**options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    context = trusting()
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 async def test_a_proxy_of_the_kubeconfig_is_used() -> None:

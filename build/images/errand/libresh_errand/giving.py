@@ -35,6 +35,8 @@ def give(errand, values):
     request.add_header("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json")
     request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text().strip()}")
     trust = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    # Many a cluster's authority lacks what Python 3.13 began to ask for, and nobody but its owner could make another.
+    trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
     # Proxies are for the way out; the API server is within.
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust), Stay()

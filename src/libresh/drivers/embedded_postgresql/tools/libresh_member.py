@@ -104,6 +104,8 @@ def ask_cluster(verb, path, body=None):
     request.add_header("Authorization", f"Bearer {(ACCOUNT / 'token').read_text()}")
     request.add_header("Content-Type", "application/merge-patch+json")
     trust = ssl.create_default_context(cafile=str(ACCOUNT / "ca.crt"))
+    # Many a cluster's authority lacks what Python 3.13 began to ask for, and nobody but its owner could make another.
+    trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return send(request, body, context=trust)
 
 
