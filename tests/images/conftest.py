@@ -12,6 +12,7 @@ import pytest
 from containers import Running
 
 from libresh import images
+from support.keycloak import Keycloak
 
 
 @pytest.fixture
@@ -31,3 +32,11 @@ def container() -> Iterator[Callable[[str], Running]]:
     for running in started:
         running.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def keycloak() -> Iterator[Keycloak]:
+    """One Keycloak for the run, with a realm of the name acme. Who needs another realm makes it."""
+    with Keycloak() as server:
+        server.realm("acme")
+        yield server

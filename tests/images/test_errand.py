@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import subprocess
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +14,7 @@ from containers import Running, wait_for_port
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from errands import ENV, PYTHON, ROOT, Errands
 
 pytestmark = pytest.mark.e2e
 
@@ -23,45 +22,7 @@ PG_PORT, REDIS_PORT = 18532, 18479
 DATA, SOCKETS = "/var/lib/postgresql/data", "/var/run/postgresql"
 PG_ENV = {"PATH": "/usr/lib/postgresql/17/bin:/opt/patroni/bin:/usr/bin:/bin", "PGDATA": f"{DATA}/pgdata"}
 PG_VOLUMES = [DATA, SOCKETS]
-ROOT = "of-the-administrator"
 TLS = "/etc/tls"
-SECRETS, WORDS = "/etc/libresh/errand", "/tmp/words"
-ENV = {"PATH": "/opt/errand/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/libresh", "LIBRESH_LAST_WORDS": f"{WORDS}/log"}
-PYTHON = "/opt/errand/bin/python"
-
-
-class Errands:
-    """The program, run as a Job would run it."""
-
-    def __init__(self, running: Running, program: str, **order: Any) -> None:
-        self.running = running
-        self.program = program
-        self.order = {"host": "127.0.0.1", "tls": "disable", "class": "outside", "passwords": ["password"], **order}
-        running.volume(WORDS)
-
-    def begin(self, task: str, secrets: dict[str, str], **order: Any) -> subprocess.Popen[bytes]:
-        admin = {"admin-username": "root", "admin-password": ROOT}
-        folder = self.running.volume(SECRETS)
-        for path in folder.iterdir():
-            path.unlink()
-        self.running.volume(SECRETS, admin | secrets)
-        (self.running.volume(WORDS) / "log").unlink(missing_ok=True)
-        env = ENV | {"LIBRESH_ORDER": json.dumps(self.order | order)}
-        command = [PYTHON, "-m", "libresh_errand", self.program, task]
-        return self.running.start(command, [SECRETS, WORDS], env)
-
-    def do(self, task: str, password: str = "first", *, secrets: dict[str, str] | None = None, **order: Any) -> int:
-        process = self.begin(task, {"password": password, **(secrets or {})}, **order)
-        output = process.communicate(timeout=120)[0].decode()
-        assert "Traceback" not in output
-        assert password not in output
-        assert ROOT not in output
-        return process.returncode
-
-    @property
-    def words(self) -> str:
-        path: Path = self.running.volume(WORDS) / "log"
-        return path.read_text() if path.exists() else ""
 
 
 @pytest.fixture

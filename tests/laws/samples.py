@@ -47,6 +47,10 @@ def class_parameters(driver: Driver) -> dict[str, Any]:
         return {"secretRef": {"name": "given", "namespace": "libresh-system"}}
     if driver.name == "external":
         return {"host": "server.example.org", "tls": "require", "adminSecretRef": {"name": "admin"}}
+    if driver.name == "keycloak":
+        return {"url": "https://login.example.org", "realm": "acme", "adminSecretRef": {"name": "admin"}}
+    if driver.name == "registration":
+        return {"issuer": "https://login.example.org", "initialAccessTokenRef": {"name": "initial"}}
     if driver.name == "composition":
         base = {
             "apiVersion": "example.org/v1",
@@ -115,7 +119,9 @@ def secret_view(ref: Ref, keys: frozenset[str]) -> SecretView:
 
 def everything_seen(driver: Driver, refs: tuple[Ref, ...]) -> Seen:
     """As if every Secret that is asked for were there with all keys, and nothing else yet."""
-    keys = frozenset({*USUAL[driver.claim_kind], "accounts", "team.sample.json", "dbname", "ca.crt"})
+    given = {f"password.{part}" for part in getattr(driver, "parts", ())}
+    others = {"accounts", "team.sample.json", "dbname", "ca.crt", "username", "password", "token"}
+    keys = frozenset({*USUAL[driver.claim_kind], *others, *given})
     return Seen(secrets={ref: secret_view(ref, keys) for ref in refs if ref.kind == "Secret"})
 
 

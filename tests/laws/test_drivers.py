@@ -13,7 +13,7 @@ from libresh.drivers.connection import OPTIONAL, REQUIRED, missing_keys
 from libresh.drivers.model import Driver, ServerDriver, runs_server
 from libresh.kube.kinds import Kinds
 from libresh.plan import naming
-from libresh.plan.actions import Literal, Theirs
+from libresh.plan.actions import Literal, Ref, Theirs
 from libresh.plan.objects import USER
 from libresh.ports import COMPOSED
 
@@ -186,7 +186,9 @@ def test_it_makes_the_secrets_it_looks_at_or_says_that_others_do(driver: Driver)
     if runs_server(driver):
         cls, server = samples.sample_class(driver), cast(ServerDriver, driver)
         looked |= set(server.server_looks_at(cls, ask.parameters, [ask.claim], samples.SETTINGS))
-    made = {mint.ref for mint in samples.minted(samples.planned(driver))}
+    planned = samples.planned(driver)
+    made = {mint.ref for mint in samples.minted(planned)}
+    made |= {Ref(o["kind"], o["metadata"]["name"], o["metadata"]["namespace"]) for o in samples.applied(planned)}
     assert {ref for ref in looked if ref.kind == "Secret" and not isinstance(ref, Theirs)} <= made
 
 

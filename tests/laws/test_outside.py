@@ -12,14 +12,27 @@ from libresh.kube import foreign
 from support.outside import SYSTEM, Outside, decoded
 
 Object = dict[str, Any]
-GROUPS = {"PostgreSQL": "database.libre.sh", "Redis": "cache.libre.sh"}
+GROUPS = {"PostgreSQL": "database.libre.sh", "Redis": "cache.libre.sh", "OIDCClient": "identity.libre.sh"}
 ROLE = "team_mine_"
-NAMES = {"PostgreSQL": "mine-postgresql-connection", "Redis": "mine-redis-connection"}
-CREDENTIALS = {"PostgreSQL": "mine-pg-credentials", "Redis": "mine-redis-credentials"}
-PORTS = {"PostgreSQL": 5432, "Redis": 6379}
+NAMES = {kind: f"mine-{kind.lower()}-connection" for kind in GROUPS}
+CREDENTIALS = {
+    "PostgreSQL": "mine-pg-credentials",
+    "Redis": "mine-redis-credentials",
+    "OIDCClient": "mine-oidc-credentials",
+}
+PORTS = {"PostgreSQL": 5432, "Redis": 6379, "OIDCClient": 8443}
+DRIVERS = {"OIDCClient": "keycloak"}
+WISHES = {"OIDCClient": {"parameters": {"redirectUris": ["https://wiki.example.org/callback"]}}}
+PROGRAMS = {"PostgreSQL": "postgresql", "Redis": "redis", "OIDCClient": "keycloak"}
+KEYS = {
+    "PostgreSQL": ("username", "password"),
+    "Redis": ("username", "password"),
+    "OIDCClient": ("client-id", "client-secret"),
+}
+"""Of the connection secret: who, and with which password."""
 AWAY = (1, "server.example.org:1 does not let the administrator in: Connection refused")
 
-both = pytest.mark.parametrize("kind", ["PostgreSQL", "Redis"])
+every_kind = pytest.mark.parametrize("kind", list(GROUPS))
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +48,15 @@ def admin() -> Object:
 
 
 def outside_class(kind: str, **parameters: Any) -> Object:
-    given = {"host": "server.example.org", "tls": "require", "adminSecretRef": {"name": "admin"}, **parameters}
+    given = {"host": "server.example.org", "tls": "require"}
+    if kind == "OIDCClient":
+        given = {"url": "https://server.example.org:8443", "realm": "acme"}
+    given |= {"adminSecretRef": {"name": "admin"}, **parameters}
     return {
         "apiVersion": "services.libre.sh/v1alpha1",
         "kind": "ServiceClass",
         "metadata": {"name": "outside"},
-        "spec": {"claimKind": kind, "driver": "external", "parameters": given},
+        "spec": {"claimKind": kind, "driver": DRIVERS.get(kind, "external"), "parameters": given},
     }
 
 
@@ -49,7 +65,7 @@ def claim(kind: str, **spec: Any) -> Object:
         "apiVersion": f"{GROUPS[kind]}/v1alpha1",
         "kind": kind,
         "metadata": {"name": "mine", "namespace": "team"},
-        "spec": {"className": "outside", **spec},
+        "spec": {"className": "outside", **WISHES.get(kind, {}), **spec},
     }
 
 
@@ -87,8 +103,8 @@ def published(found: Whole, kind: str) -> dict[str, str]:
 
 
 def works(found: Whole, outside: Outside, kind: str) -> bool:
-    connection = published(found, kind)
-    return connection["password"] in outside.accounts[connection["username"]]
+    connection, (who, password) = published(found, kind), KEYS[kind]
+    return connection[password] in outside.accounts[connection[who]]
 
 
 def beside_the_administrator(found: Whole) -> list[str]:
@@ -118,20 +134,20 @@ def go(found: Whole, kind: str) -> None:
 # --- provided ----------------------------------------------------------------------------------------------------
 
 
-@both
+@every_kind
 async def test_an_account_is_made_once_and_then_there_is_silence(kind: str) -> None:
     async with world(kind) as (found, outside):
         assert found.not_ready() == {}
         assert works(found, outside, kind)
         assert beside_the_administrator(found) == []
-        assert found.api.get(kind, "mine", "team")["status"]["capabilities"] == ["rotate"]
+        assert "rotate" in mine(found, kind)["status"]["capabilities"]
         assert len(outside.done) == 1
         before = len(found.api.journal)
         await asyncio.sleep(0.5)
         assert found.api.journal[before:] == []
 
 
-@both
+@every_kind
 async def test_a_restart_writes_nothing_and_runs_no_errand(kind: str) -> None:
     async with world(kind) as (found, outside):
         await found.kill()
@@ -143,7 +159,7 @@ async def test_a_restart_writes_nothing_and_runs_no_errand(kind: str) -> None:
         assert len(outside.done) == 1
 
 
-@both
+@every_kind
 async def test_the_administrator_is_nowhere_but_in_the_operators_namespace(kind: str) -> None:
     async with prepared(kind, admin()) as (found, outside):
         outside.hangs = True
@@ -172,7 +188,7 @@ async def test_names_on_the_server_say_whose_they_are() -> None:
         assert published(found, "Redis")["uri"].startswith("rediss://team.mine:")
 
 
-@both
+@every_kind
 async def test_what_is_missing_is_told_and_noticed_when_it_is_there(kind: str) -> None:
     async with world(kind, {**admin(), "stringData": {"username": "root"}}) as (found, outside):
         assert ready(found, kind)["reason"] == "AdministratorMissing"
@@ -220,7 +236,7 @@ async def test_an_application_that_cannot_prefix_its_keys_is_told() -> None:
 # --- trouble -----------------------------------------------------------------------------------------------------
 
 
-@both
+@every_kind
 async def test_a_server_that_is_away_is_told_in_its_own_words_and_asked_again(kind: str) -> None:
     async with prepared(kind, admin()) as (found, outside):
         outside.fails = AWAY
@@ -266,7 +282,7 @@ async def test_an_errand_that_is_not_wanted_any_more_is_ended_before_the_next_be
         assert set(outside.at_once) == {1}
 
 
-@both
+@every_kind
 async def test_a_lost_record_is_made_anew_with_the_same_password(kind: str) -> None:
     async with world(kind) as (found, outside):
         before = published(found, kind)
@@ -280,15 +296,15 @@ async def test_a_lost_record_is_made_anew_with_the_same_password(kind: str) -> N
 # --- rotation ----------------------------------------------------------------------------------------------------
 
 
-@both
+@every_kind
 async def test_another_text_is_another_password(kind: str) -> None:
     async with world(kind) as (found, outside):
-        before = published(found, kind)["password"]
+        before = published(found, kind)[KEYS[kind][1]]
         for text in ("once", "again"):
             annotate(found, kind, text)
             await found.settle()
             assert found.not_ready() == {}
-            now = published(found, kind)["password"]
+            now = published(found, kind)[KEYS[kind][1]]
             assert now != before
             assert works(found, outside, kind)
             assert before not in decoded(found.api.get("Secret", CREDENTIALS[kind], "team")).values()
@@ -296,7 +312,7 @@ async def test_another_text_is_another_password(kind: str) -> None:
             before = now
         found.api.edit(kind, "mine", "team", metadata={"annotations": {"services.libre.sh/rotate": None}})
         await found.settle()
-        assert published(found, kind)["password"] == before, "to take the annotation away asks for nothing"
+        assert published(found, kind)[KEYS[kind][1]] == before, "to take the annotation away asks for nothing"
         assert beside_the_administrator(found) == []
 
 
@@ -307,7 +323,7 @@ async def test_while_a_cache_gets_a_new_password_the_published_one_always_works(
         assert outside.locked_out == []
 
 
-@both
+@every_kind
 async def test_while_the_server_is_away_the_old_password_stays_published(kind: str) -> None:
     async with world(kind) as (found, outside):
         before = published(found, kind)
@@ -322,7 +338,7 @@ async def test_while_the_server_is_away_the_old_password_stays_published(kind: s
         assert works(found, outside, kind)
 
 
-@both
+@every_kind
 async def test_a_wish_that_is_taken_back_is_not_believed_to_have_been_without_effect(kind: str) -> None:
     async with world(kind) as (found, outside):
         annotate(found, kind, "a")
@@ -346,7 +362,7 @@ async def test_a_wish_that_is_taken_back_is_not_believed_to_have_been_without_ef
 # --- deletion ----------------------------------------------------------------------------------------------------
 
 
-@both
+@every_kind
 async def test_delete_leaves_nothing_on_the_server_nor_here(kind: str) -> None:
     async with world(kind, deletionPolicy="Delete") as (found, outside):
         go(found, kind)
@@ -357,7 +373,7 @@ async def test_delete_leaves_nothing_on_the_server_nor_here(kind: str) -> None:
         assert found.api.objects("Secret", "team") == []
 
 
-@both
+@every_kind
 async def test_retain_leaves_all_on_the_server_and_a_new_claim_finds_it(kind: str) -> None:
     async with world(kind) as (found, outside):
         before, accounts = published(found, kind), dict(outside.accounts)
@@ -374,7 +390,7 @@ async def test_retain_leaves_all_on_the_server_and_a_new_claim_finds_it(kind: st
         assert len(outside.done) == 2, "what was so for the old claim is not believed for the new one"
 
 
-@both
+@every_kind
 async def test_a_server_that_is_away_holds_the_claim_until_it_is_back_or_the_data_may_stay(kind: str) -> None:
     for way_out in ("the server is back", "the data may stay"):
         async with world(kind, deletionPolicy="Delete") as (found, outside):
@@ -393,7 +409,7 @@ async def test_a_server_that_is_away_holds_the_claim_until_it_is_back_or_the_dat
             assert beside_the_administrator(found) == []
 
 
-@both
+@every_kind
 async def test_a_claim_that_goes_while_it_is_made_is_made_no_further(kind: str) -> None:
     async with prepared(kind, admin(), deletionPolicy="Delete") as (found, outside):
         outside.hangs = True
@@ -404,13 +420,13 @@ async def test_a_claim_that_goes_while_it_is_made_is_made_no_further(kind: str) 
         assert ready(found, kind)["message"] == f"server.example.org:{PORTS[kind]} is being told"
         outside.hangs = False
         await found.settle()
-        assert outside.done == [f"{kind.lower()} remove"]
+        assert outside.done == [f"{PROGRAMS[kind]} remove"]
         assert set(outside.at_once) == {1}
         assert found.api.get(kind, "mine", "team") is None
         assert beside_the_administrator(found) == []
 
 
-@both
+@every_kind
 async def test_a_claim_for_which_nothing_was_begun_asks_nobody(kind: str) -> None:
     async with whole(outside_class(kind), admin()) as found:
         outside = Outside(found.api, found.workloads)

@@ -18,6 +18,9 @@ from support.fakeapi.workloads import Workloads
 Object = dict[str, Any]
 MANAGER = "kube-controller-manager"
 SYSTEM = "libresh-system"
+USERS = {"postgresql": "role", "redis": "user", "keycloak": "client"}
+"""Where the order of a program names the account."""
+PROVIDERS = ("external", "keycloak", "registration")
 
 
 class Outside:
@@ -96,12 +99,12 @@ class Outside:
         files = decoded(self.api.get("Secret", secret_of(job), SYSTEM))
         assert files["admin-username"] == "root"
         assert files["admin-password"] == "of-the-administrator"
-        user = order["role"] if program == "postgresql" else order["user"]
+        user = order[USERS[program]]
         if task == "remove":
             self.accounts.pop(user, None)
         else:
-            # PostgreSQL knows one password of a role, a Redis as many as it is told.
-            keys = order["passwords"][-1:] if program == "postgresql" else order["passwords"]
+            # A Redis knows as many passwords of a user as it is told, the others one.
+            keys = order["passwords"] if program == "redis" else order["passwords"][-1:]
             self.accounts[user] = {files[key] for key in keys}
         self.done.append(f"{program} {task}")
 
@@ -109,9 +112,10 @@ class Outside:
         for secret in self.api.objects("Secret"):
             if secret["metadata"]["name"].endswith("-connection"):
                 data = decoded(secret)
-                let_in = self.accounts.get(data.get("username", ""), {data.get("password", "")})
-                if data.get("provider") == "external" and data["password"] not in let_in:
-                    self.locked_out.append(data["username"])
+                user = data.get("username", data.get("client-id", ""))
+                password = data.get("password", data.get("client-secret", ""))
+                if data.get("provider") in PROVIDERS and password not in self.accounts.get(user, {password}):
+                    self.locked_out.append(user)
 
 
 def secret_of(job: Object) -> str:

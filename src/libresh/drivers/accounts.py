@@ -39,6 +39,7 @@ ROTATING = "Rotating"
 PREPARING = "Preparing"
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
+Key = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 HOST = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|[0-9a-fA-F:]+)$"
 Host = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=HOST)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -47,7 +48,8 @@ Tls = Literal["disable", "require", "verify-full"]
 
 
 class AdminSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """A Secret with the keys `username` and `password` of somebody who may make accounts."""
+    """A Secret with what somebody logs in with who may make accounts: `username` and `password`, unless the driver
+    says otherwise."""
 
     name: Name
     namespace: Name = naming.SYSTEM_NAMESPACE
@@ -59,22 +61,27 @@ class Authority(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     name: Name
     kind: Literal["ConfigMap", "Secret"] = "ConfigMap"
     namespace: Name = naming.SYSTEM_NAMESPACE
-    key: Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")] = "ca.crt"
+    key: Key = "ca.crt"
 
 
-class Server(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
-    """Parameters of every class whose claims are accounts on a server somebody else runs."""
+class Administered(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
+    """Parameters of every class whose claims are accounts that an administrator makes on somebody else's server."""
+
+    ca_ref: Authority | None = None
+    """The authorities of the server's certificate, where it is checked. Absent: the public ones."""
+    admin_secret_ref: AdminSecret
+    """The administrator's credentials."""
+    name_prefix: Prefix = ""
+    """Begins every name on the server: where several clusters use one server, each has its own."""
+
+
+class Server(Administered, kw_only=True):
+    """The same where the server is named by its host, and its port by the driver."""
 
     host: Host
     """The name or address by which pods reach the server."""
     tls: Tls = "verify-full"
     """`disable`, `require` (encrypted, whoever answers), or `verify-full`: the certificate must be the host's."""
-    ca_ref: Authority | None = None
-    """The authorities of the server's certificate, for `verify-full`. Absent: the public ones."""
-    admin_secret_ref: AdminSecret
-    """The administrator's credentials."""
-    name_prefix: Prefix = ""
-    """Begins every name on the server: where several clusters use one server, each has its own."""
 
     def __post_init__(self) -> None:
         if self.ca_ref is not None and self.tls != "verify-full":
@@ -88,19 +95,24 @@ class Account:
     ask: Ask
     names: Children
     program: str
+    host: str
     port: int
     order: Mapping[str, Any]
-    """What is wanted, without the server and without passwords."""
+    """What is wanted, without the server's place and without passwords."""
     connect: Callable[[SecretKey], dict[str, Value]]
     """The connection secret, with the password of that place."""
+    published: str = PASSWORD
+    """The key of the connection secret that has the password."""
+    logins: tuple[tuple[str, ...], ...] = (ADMIN_KEYS,)
+    """The keys the administrator's Secret may have: all of one of these."""
 
     @property
     def claim(self) -> Claim:
         return self.ask.claim
 
     @property
-    def server(self) -> Server:
-        server: Server = self.ask.parameters
+    def server(self) -> Administered:
+        server: Administered = self.ask.parameters
         return server
 
     @property
@@ -118,12 +130,17 @@ class Account:
 
     @property
     def authority(self) -> Theirs | None:
-        reference = self.server.ca_ref
-        return Theirs(reference.kind, reference.name, reference.namespace) if reference else None
+        return place_of_authority(self.server.ca_ref)
 
     @property
     def looks_at(self) -> tuple[Ref, ...]:
         return (self.credentials, self.admin, *((self.authority,) if self.authority else ()))
+
+    def login(self, seen: Seen) -> tuple[str, ...]:
+        """The keys that the administrator logs in with, () where none of the ways is complete."""
+        secret = seen.secret(self.admin)
+        there = secret.keys if secret else frozenset()
+        return next((keys for keys in self.logins if there.issuperset(keys)), ())
 
     def key(self, name: str) -> SecretKey:
         """A key of the credentials."""
@@ -131,7 +148,7 @@ class Account:
 
     def mint(self, keys: tuple[str, ...], record: str) -> Mint:
         """The passwords, each made once, and what is on record of them. A lost one comes back from the connection."""
-        published = SecretKey(self.claim.namespace, self.claim.connection_secret, PASSWORD)
+        published = SecretKey(self.claim.namespace, self.claim.connection_secret, self.published)
         recover = () if record else (published,)
         metadata = self.names.kept("credentials")
         if record:
@@ -140,32 +157,57 @@ class Account:
 
     def errand(self, task: str, seen: Seen, keys: tuple[str, ...] = (), state: str = "") -> Errand:
         """What is done on the server. `keys`: the passwords that are to be let in, the published-to-be last."""
-        server = self.server
         order = {
             **self.order,
-            "host": server.host,
+            "host": self.host,
             "port": self.port,
-            "tls": server.tls,
             "cluster": self.ask.settings.cluster,
             "for": f"{self.claim.KIND.kind} {self.claim.namespace}/{self.claim.name}",
             "passwords": list(keys),
         }
         secrets: dict[str, Value] = {
-            f"admin-{key}": From(SecretKey(self.admin.namespace, self.admin.name, key)) for key in ADMIN_KEYS
+            f"admin-{key}": From(SecretKey(self.admin.namespace, self.admin.name, key))
+            for key in self.login(seen) or self.logins[0]
         }
         secrets |= {key: From(self.key(key)) for key in keys}
         if authority := self.authority_value(seen):
             secrets["ca.crt"] = authority
-        return Errand(self.ask, self.program, task, server.host, self.port, order, secrets, state)
+        return Errand(self.ask, self.program, task, self.host, self.port, order, secrets, state)
 
     def authority_value(self, seen: Seen) -> Value | None:
-        """The authorities, from wherever they are."""
-        reference, ref = self.server.ca_ref, self.authority
-        if reference is None or ref is None:
-            return None
-        if reference.kind == "Secret":
-            return From(SecretKey(ref.namespace, ref.name, reference.key))
-        return Plain(str(((seen.get(ref) or {}).get("data") or {}).get(reference.key, "")))
+        return value_of_authority(self.server.ca_ref, seen)
+
+
+# --- authorities -------------------------------------------------------------------------------------------------
+
+
+def place_of_authority(reference: Authority | None) -> Theirs | None:
+    return Theirs(reference.kind, reference.name, reference.namespace) if reference else None
+
+
+def value_of_authority(reference: Authority | None, seen: Seen) -> Value | None:
+    """The authorities, from wherever they are."""
+    ref = place_of_authority(reference)
+    if reference is None or ref is None:
+        return None
+    if reference.kind == "Secret":
+        return From(SecretKey(ref.namespace, ref.name, reference.key))
+    return Plain(str(((seen.get(ref) or {}).get("data") or {}).get(reference.key, "")))
+
+
+def missing_authority(reference: Authority | None, class_name: str, seen: Seen, *, ready: bool) -> Outcome | None:
+    """What the cluster's operator has not provided of the authorities."""
+    ref = place_of_authority(reference)
+    if reference is None or ref is None:
+        return None
+    view = seen.secret(ref)
+    if reference.key in (view.keys if view else (seen.get(ref) or {}).get("data") or ()):
+        return None
+    return Waiting(
+        AUTHORITY_MISSING,
+        f"ServiceClass {class_name}: spec.parameters.caRef: there is no {ref} with the key {reference.key}; make it",
+        ready=ready,
+    )
 
 
 class AccountDriver(ABC):
@@ -173,7 +215,7 @@ class AccountDriver(ABC):
 
     name = "external"
     claim_kind: str
-    parameters: type[Server]
+    parameters: type[Administered]
     watches = (*errands.WATCHES, Watched("ConfigMap"))
 
     @abstractmethod
@@ -208,7 +250,7 @@ def written_host(host: str) -> str:
 
 def provide(account: Account, seen: Seen) -> Provision:
     """The account as it should be, and how it stands."""
-    instance = f"{account.server.host}:{account.port}"
+    instance = f"{account.host}:{account.port}"
     view = seen.secret(account.credentials)
     record = record_of(view)
     known = record.partition("/")[0]
@@ -270,24 +312,15 @@ def wanted_keys(claim: Claim, known: str) -> tuple[str, ...]:
 
 def missing_part(account: Account, seen: Seen, *, ready: bool) -> Outcome | None:
     """What the cluster's operator has not provided. While the account works nobody needs the administrator."""
-    class_name, ref = account.ask.class_name, account.authority
-    secret = seen.secret(account.admin)
-    if not ready and (secret is None or not secret.keys.issuperset(ADMIN_KEYS)):
+    class_name = account.ask.class_name
+    if not ready and not account.login(seen):
+        wanted = ", or ".join(" and ".join(keys) for keys in account.logins)
         return Waiting(
             ADMIN_MISSING,
             f"ServiceClass {class_name}: spec.parameters.adminSecretRef: there is no Secret {account.admin.namespace}/"
-            f"{account.admin.name} with the keys {' and '.join(ADMIN_KEYS)}; make it",
+            f"{account.admin.name} with the keys {wanted}; make it",
         )
-    if ref is None or account.server.ca_ref is None:
-        return None
-    key, view = account.server.ca_ref.key, seen.secret(ref)
-    if key in (view.keys if view else (seen.get(ref) or {}).get("data") or ()):
-        return None
-    return Waiting(
-        AUTHORITY_MISSING,
-        f"ServiceClass {class_name}: spec.parameters.caRef: there is no {ref} with the key {key}; make it",
-        ready=ready,
-    )
+    return missing_authority(account.server.ca_ref, class_name, seen, ready=ready)
 
 
 # --- withdraw ----------------------------------------------------------------------------------------------------

@@ -10,8 +10,8 @@ came, and the state in which it was then, so that a value of another hand is not
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from libresh.api.claims import Claim
 from libresh.drivers import errands
@@ -21,7 +21,7 @@ from libresh.drivers.errands import Errand
 from libresh.drivers.model import Ask, Provision, Seen, Withdrawal
 from libresh.plan import naming
 from libresh.plan.actions import Action, Apply, Delete, From, Ref, SecretKey, Value
-from libresh.plan.decision import Outcome, Settled, Waiting
+from libresh.plan.decision import SETTLED_RECHECK, Outcome, Settled, Waiting
 from libresh.ports import SecretView
 
 FIRST = "first"
@@ -42,6 +42,9 @@ class Given:
     connect: Callable[[Callable[[str], SecretKey]], dict[str, Value]]
     """The connection secret; it is told where the published edition's parts are."""
     instance: str
+    renewed: Mapping[str, datetime] = field(default_factory=dict)
+    """When an edition should have a successor, where the server lets it end."""
+    now: datetime | None = None
 
     @property
     def claim(self) -> Claim:
@@ -98,11 +101,11 @@ def tell(given: Given, seen: Seen, record: str, *, ready: bool) -> tuple[Outcome
     if view is None:
         # It has no owner, so that nothing brings the claim back when this pass has written it.
         return Waiting(PREPARING, "A place for the credentials is being made", AT_ONCE, ready), (), record
-    editions = wanted_editions(given.claim, edition_of(record))
+    editions = wanted_editions(given, edition_of(record))
     errand = given.errand("provide", editions, given.files(view, editions))
     told = f"{editions[-1]}/{errand.digest}.{view.digest}"
     if record == told:
-        return Settled(f"{errand.server} has done what was asked"), (), record
+        return settled(given, errand, editions[-1]), (), record
     if told.rpartition(".")[0] == record.rpartition(".")[0]:
         return anew("Somebody changed the credentials: the server is asked again", seen, record, ready=ready)
     course = errands.run(errand, seen, ready=ready)
@@ -113,7 +116,18 @@ def tell(given: Given, seen: Seen, record: str, *, ready: bool) -> tuple[Outcome
         return anew("What the server gave is not there: it is asked again", seen, record, ready=ready)
     if len(editions) > 1:
         return Waiting(ROTATING, "The new credentials are being published", AT_ONCE, ready), (), told
-    return Settled(f"{errand.server} has done what was asked"), (), told
+    return settled(given, errand, editions[-1]), (), told
+
+
+def settled(given: Given, errand: Errand, edition: str) -> Settled:
+    """Where credentials end, it is said when others will take their place, and looked at again just then."""
+    done, due = f"{errand.server} has done what was asked", given.renewed.get(edition)
+    if due is None or given.now is None:
+        return Settled(done)
+    recheck = min(SETTLED_RECHECK, max(due - given.now, AT_ONCE) + timedelta(seconds=1))
+    return Settled(
+        f"{done}; the credentials end, others take their place on {due:%Y-%m-%d at %H:%M} UTC", recheck=recheck
+    )
 
 
 def anew(why: str, seen: Seen, record: str, *, ready: bool) -> tuple[Outcome, tuple[Action, ...], str]:
@@ -126,16 +140,25 @@ def edition_of(record: str) -> str:
     return record.partition("/")[0]
 
 
+def base_of(edition: str) -> str:
+    """What asked for an edition, whichever successor of the first one that is."""
+    return edition.partition("-")[0]
+
+
 def unsure(record: str) -> str:
     """The record while a later errand may have told the server something else: the edition is the published one."""
     edition, separator, _ = record.partition("/")
     return edition + separator
 
 
-def wanted_editions(claim: Claim, known: str) -> tuple[str, ...]:
-    """The edition that is published, and after it the one that is to be, where another is asked for."""
-    text = claim.metadata.annotations.get(ROTATE)
-    wanted = (known or FIRST) if text is None else naming.digest_of(text)
+def wanted_editions(given: Given, known: str) -> tuple[str, ...]:
+    """The edition that is published, and after it the one that is to be, where another is asked for or due."""
+    text = given.claim.metadata.annotations.get(ROTATE)
+    asked = (base_of(known) or FIRST) if text is None else naming.digest_of(text)
+    wanted = known if base_of(known) == asked else asked
+    due = given.renewed.get(known)
+    if due is not None and given.now is not None and given.now >= due:
+        wanted = f"{asked}-{naming.digest_of(due.isoformat())}"
     return tuple(dict.fromkeys(edition for edition in (known, wanted) if edition))
 
 

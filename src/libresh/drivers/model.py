@@ -6,6 +6,7 @@ To add a driver make one folder below `libresh.drivers` (or a package that offer
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cache
 from typing import Any, Protocol, get_type_hints
 
@@ -74,6 +75,8 @@ class Seen:
     pods: Sequence[Object] = ()
     jobs: Sequence[Object] = ()
     """The errands of the claim, for drivers that act outside; `pods` are then theirs."""
+    now: datetime | None = None
+    """The time of this pass, for what ends at some time."""
 
     def get(self, ref: Ref) -> Object | None:
         return self.objects.get(ref)

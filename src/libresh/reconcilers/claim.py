@@ -143,7 +143,7 @@ class ClaimReconciler(Generic[C]):
         if not acts_outside(driver):
             return replace(seen, pods=await observe_pods(ask.claim, reader))
         pods = await observe_errands(ask.claim, self.settings, reader)
-        return replace(seen, pods=pods, jobs=await reader.owned("Job", ask.claim))
+        return replace(seen, pods=pods, jobs=await reader.owned("Job", ask.claim), now=reader.now)
 
     def decide(self, obj: C, seen: Observed) -> Decision:
         """Pure: what should exist for this claim and how it stands."""

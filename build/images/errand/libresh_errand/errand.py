@@ -8,6 +8,9 @@ FOLDER = Path(os.environ.get("LIBRESH_SECRETS", "/etc/libresh/errand"))
 CONNECT_TIMEOUT = 10
 PATIENCE = 60
 """Seconds that one statement may take."""
+SHOWN = ("ca.crt", "admin-username", "admin-client-id", "notes")
+SHOWN_PARTS = (".client-id", ".registration-client-uri", ".told")
+"""Files that are no secrets, and what the names of such end with."""
 
 
 class Trouble(Exception):
@@ -59,7 +62,7 @@ class Errand:
     def without_secrets(self, text):
         """A text that may be shown to people: one line, no secret, not endless, without what a hostile server adds."""
         for path in sorted(self.folder.iterdir()) if self.folder.is_dir() else ():
-            if path.is_file() and path.name != "ca.crt" and path.name != "admin-username":
+            if path.is_file() and path.name not in SHOWN and not path.name.endswith(SHOWN_PARTS):
                 value = path.read_text(errors="replace")
                 text = text.replace(value, "***") if value else text
         for value in sorted(self.hidden, key=len, reverse=True):

@@ -18,18 +18,22 @@ ACCOUNT = Path(os.environ.get("LIBRESH_ACCOUNT", "/var/run/secrets/kubernetes.io
 MANAGER = "libresh-errand"
 
 
-def give(errand, values):
-    """Makes the Secret hold these texts, all of them secret from now on."""
+def give(errand, values, *, notes=None, trial=False):
+    """Makes the Secret hold these texts, all of them secret from now on, and these annotations.
+
+    On trial nothing is written: it is seen whether it could be.
+    """
     for value in values.values():
         errand.hide(value)
     namespace, _, name = os.environ["LIBRESH_GIVES"].partition("/")
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, "annotations": notes or {}},
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in sorted(values.items())},
     }
     path = f"/api/v1/namespaces/{namespace}/secrets/{name}?fieldManager={MANAGER}&force=true"
+    path += "&dryRun=All" if trial else ""
     request = urllib.request.Request(f"https://{server()}{path}", json.dumps(secret).encode(), method="PATCH")
     request.add_header("Content-Type", "application/apply-patch+yaml")
     request.add_header("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1, application/json")

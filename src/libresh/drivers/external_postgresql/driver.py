@@ -67,9 +67,18 @@ class ExternalPostgreSQL(AccountDriver):
             "extensions": sorted(asked.extensions),
             "allowed": sorted(parameters.extensions),
             "class": ask.class_name,
+            "tls": parameters.tls,
         }
         names = Children(claim, "pg", "postgresql", asked.version)
-        return Account(ask, names, "postgresql", parameters.port, order, lambda password: connection_of(ask, password))
+        return Account(
+            ask,
+            names,
+            "postgresql",
+            parameters.host,
+            parameters.port,
+            order,
+            lambda password: connection_of(ask, password),
+        )
 
 
 def name_of(ask: Ask) -> str:

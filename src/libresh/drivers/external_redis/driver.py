@@ -36,9 +36,12 @@ class ExternalRedis(AccountDriver):
             "prefix": prefix_of(ask),
             "persistence": claim.spec.parameters.persistence,
             "class": ask.class_name,
+            "tls": parameters.tls,
         }
         names = Children(claim, "redis", "valkey")
-        return Account(ask, names, "redis", parameters.port, order, lambda password: connection_of(ask, password))
+        return Account(
+            ask, names, "redis", parameters.host, parameters.port, order, lambda password: connection_of(ask, password)
+        )
 
 
 def user_of(ask: Ask) -> str:
