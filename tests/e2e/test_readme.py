@@ -69,7 +69,7 @@ def removed(world: World) -> Iterator[list[Path]]:
 UNSERVED = [path for path in FILES if path.name == "collaboraclaim.yaml"]
 """There is no such application yet."""
 STATIC = [path for path in FILES if path.name.startswith(("static-", "relay"))]
-OTHERS = ("composition-", "cloudnative-pg", "zalando", "crossplane-", "external-", "keycloak", "registration")
+OTHERS = ("composition-", "cloudnative-pg", "zalando", "crossplane-", "external-", "s3-", "keycloak", "registration")
 ELSEWHERE = [path for path in FILES if path.name.startswith(OTHERS) or path.parent.name == "outside-driver"]
 """They need servers and operators that are not here: tests/api sees that a server accepts them, the laws that they
 fit and what becomes of them."""

@@ -51,6 +51,8 @@ def class_parameters(driver: Driver) -> dict[str, Any]:
         return {"url": "https://login.example.org", "realm": "acme", "adminSecretRef": {"name": "admin"}}
     if driver.name == "registration":
         return {"issuer": "https://login.example.org", "initialAccessTokenRef": {"name": "initial"}}
+    if driver.name == "s3":
+        return {"endpoint": "https://s3.example.org", "adminSecretRef": {"name": "admin"}}
     if driver.name == "composition":
         base = {
             "apiVersion": "example.org/v1",
@@ -112,7 +114,8 @@ def sample_ask(driver: Driver, name: str = "sample") -> Ask:
 
 def secret_view(ref: Ref, keys: frozenset[str]) -> SecretView:
     """A Secret with these keys; as credentials it has one on record that a server was told of by an earlier errand."""
-    record = {naming.DONE_ANNOTATION: "password/earlier"}
+    chosen = "first.access-key-id" in keys
+    record = {naming.DONE_ANNOTATION: "first/earlier" if chosen else "password/earlier"}
     meta = ObjectMeta(name=ref.name, namespace=ref.namespace, uid="uid", annotations=record)
     return SecretView(meta, "Opaque", keys, "digest")
 
@@ -122,6 +125,8 @@ def everything_seen(driver: Driver, refs: tuple[Ref, ...]) -> Seen:
     given = {f"password.{part}" for part in getattr(driver, "parts", ())}
     others = {"accounts", "team.sample.json", "dbname", "ca.crt", "username", "password", "token"}
     keys = frozenset({*USUAL[driver.claim_kind], *others, *given})
+    if driver.name == "s3":
+        keys |= {"first.access-key-id", "first.secret-access-key", "can.versioning"}
     return Seen(secrets={ref: secret_view(ref, keys) for ref in refs if ref.kind == "Secret"})
 
 

@@ -35,7 +35,7 @@ COMPARED = (
 )
 
 
-def deaths(writes: range) -> list[Any]:
+def deaths(writes: Sequence[Any]) -> list[Any]:
     """The writes at which a story has its operator die: the fast part of the tests tries one in four of them."""
     return [
         pytest.param(write, marks=[pytest.mark.thorough] if place % 4 else []) for place, write in enumerate(writes)

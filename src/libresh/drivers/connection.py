@@ -46,7 +46,10 @@ SCHEMAS: dict[str, Schema] = {
             "secret-access-key": "the key",
             "uri": "all of it: s3://access-key-id:secret-access-key@host:port/bucket",
         },
-        optional=AUTHORITY,
+        optional={
+            "path-style": "false where the bucket's name comes before the host; otherwise absent: it comes after it",
+            **AUTHORITY,
+        },
     ),
     "SMTPAccount": Schema(
         type="smtp",

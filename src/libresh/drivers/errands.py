@@ -76,6 +76,8 @@ class Errand:
     state: str = ""
     gives: Ref | None = None
     """The Secret that the program puts what the server chose into. The driver applies it, without data."""
+    also: tuple[int, ...] = ()
+    """Further ports it may need to reach."""
 
     @property
     def claim(self) -> Claim:
@@ -119,7 +121,8 @@ class Errand:
             naming.COMPONENT_LABEL: COMPONENT,
             naming.OWNER_UID_LABEL: self.claim.metadata.uid,
         }
-        out = [DNS, {"ports": [{"port": self.port, "protocol": "TCP"}]}, *([API] if self.gives else [])]
+        ports = [{"port": port, "protocol": "TCP"} for port in dict.fromkeys((self.port, *self.also))]
+        out = [DNS, {"ports": ports}, *([API] if self.gives else [])]
         return (
             Mint(self.metadata(name), self.secrets),
             Apply(objects.build_network_policy(self.metadata(name), selector=selector, ingress=(), egress=out)),

@@ -7,6 +7,8 @@ The place is a Secret beside the claim that is applied without data: what the pr
 program's own field manager, and stays. Its keys are `<edition>.<part>`, as `first.access-key-id`; an edition is what
 one request for a rotation brought. The record is an annotation of it: which edition is published, by which errand it
 came, and the state in which it was then, so that a value of another hand is noticed and the server asked again.
+
+What a program found out that the server can do is told by further keys, `can.<what>`: names of keys are no secrets.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,6 +27,7 @@ from libresh.plan.decision import SETTLED_RECHECK, Outcome, Settled, Waiting
 from libresh.ports import SecretView
 
 FIRST = "first"
+CAN = "can."
 AT_ONCE = timedelta(0)
 
 
@@ -92,7 +95,8 @@ def provide(given: Given, seen: Seen, missing: Callable[[bool], Outcome | None])
     outcome, actions, record = tell(given, seen, record, ready=ready)
     known = edition_of(record)
     connection = given.connect(lambda part: given.key(known, part)) if known else None
-    return Provision(outcome, (given.plan(record), *actions), connection, given.instance, (given.ref,))
+    found = abilities_of(seen.secret(given.ref)) if known else ()
+    return Provision(outcome, (given.plan(record), *actions), connection, given.instance, (given.ref,), found=found)
 
 
 def tell(given: Given, seen: Seen, record: str, *, ready: bool) -> tuple[Outcome, tuple[Action, ...], str]:
@@ -134,6 +138,11 @@ def anew(why: str, seen: Seen, record: str, *, ready: bool) -> tuple[Outcome, tu
     """A Job that ended says nothing of what happened since: it goes, then the errand is run again."""
     jobs = [Ref("Job", job["metadata"]["name"], job["metadata"]["namespace"]) for job in seen.jobs]
     return Waiting(PREPARING, why, AT_ONCE, ready), tuple(Delete(job) for job in jobs), unsure(record)
+
+
+def abilities_of(view: SecretView | None) -> tuple[str, ...]:
+    """What the program found out that the server can do."""
+    return tuple(sorted(key.removeprefix(CAN) for key in (view.keys if view else ()) if key.startswith(CAN)))
 
 
 def edition_of(record: str) -> str:

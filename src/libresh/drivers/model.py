@@ -100,6 +100,8 @@ class Provision:
     kept: tuple[Ref, ...] = ()
     recovery_window: Mapping[str, str] = field(default_factory=dict)
     """What can be restored, as the provider says: `earliest` and `latest`, as far as it does."""
+    found: tuple[str, ...] = ()
+    """What the service turned out to be able to do, besides the capabilities that its class tells."""
 
 
 @dataclass(frozen=True)

@@ -433,7 +433,7 @@ def status_of(
         "parameters": chosen.parameters,
         "deletionPolicy": "Retain" if chosen.keep else "Delete",
         "instance": {"driver": chosen.driver, "ref": provision.instance},
-        "capabilities": sorted(driver.capabilities(parameters)),
+        "capabilities": sorted({*driver.capabilities(parameters), *provision.found}),
         **({"asked": everything(asked)} if asked is not None else {}),
         **({"recoveryWindow": dict(provision.recovery_window)} if provision.recovery_window else {}),
     }

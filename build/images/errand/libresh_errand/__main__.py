@@ -13,7 +13,7 @@ from pathlib import Path
 from libresh_errand.errand import Errand, Refused, Trouble
 
 LAST_WORDS = Path(os.environ.get("LIBRESH_LAST_WORDS", "/dev/termination-log"))
-PROGRAMS = ("postgresql", "redis", "keycloak", "registration")
+PROGRAMS = ("postgresql", "redis", "s3", "keycloak", "registration")
 TASKS = ("provide", "remove")
 TROUBLE, REFUSED = 1, 3
 
