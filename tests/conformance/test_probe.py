@@ -105,6 +105,19 @@ def test_each_step_has_its_answer(redis: int, tmp_path: Path) -> None:
     assert answer(do="read", token="t1", binding="other") == "refused"
 
 
+def test_steps_and_connections_may_come_as_a_line(redis: int) -> None:
+    step = {"binding": "main", "do": "write", "token": "t1", "patience": 0}
+    given = {"bindings": {"main": binding(redis)}, "steps": [step, {**step, "keys": ["password"]}]}
+    answers = json.loads(probe.take_from(json.dumps(given) + "\n"))
+    assert [word for word, _ in answers] == ["ok", "refused"]
+
+
+def test_a_prefix_begins_every_key(redis: int, tmp_path: Path) -> None:
+    bind(tmp_path, "main", **binding(redis), prefix="mine:")
+    assert probe.perform(tmp_path, {"binding": "main", "do": "write", "token": "t1", "patience": 0})[0] == "ok"
+    assert list(FakeRedis.kept) == ["mine:conformance:t1"]
+
+
 def test_nobody_there_is_not_a_refusal(tmp_path: Path) -> None:
     bind(tmp_path, "main", **binding(1))
     word, said = probe.perform(tmp_path, {"binding": "main", "do": "read", "token": "t", "patience": 0})

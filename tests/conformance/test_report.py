@@ -63,3 +63,17 @@ def test_the_index_lists_every_report_of_the_folder(tmp_path: Path) -> None:
     assert "[`example.org/hosted`](example.org_hosted-redis.md) | Redis | partial (1 of 2) | success (1 of 1)" in index
     assert "[`static`](static-redis.md) (contract stub)" in index
     assert "`restart`" in index
+
+
+def test_the_table_shows_drivers_by_kinds(tmp_path: Path) -> None:
+    reports.write(REPORT, tmp_path)
+    reports.write(replace(REPORT, driver="embedded", kind="Bucket", crowd=8), tmp_path)
+    page = reports.write(replace(REPORT, driver="embedded", variant="three", stub="a fake"), tmp_path)
+    assert page == tmp_path / "embedded-redis-three.md"
+    assert "# embedded (three) for Redis" in page.read_text()
+    assert "--kind Redis --variant three --crowd 7" in page.read_text()
+    index = (tmp_path / "README.md").read_text()
+    assert "| Driver | Bucket | Redis |" in index
+    assert "| `embedded` | [partial](embedded-bucket.md) 1/2, 8 at once |  |" in index
+    three = "| `embedded` (three) |  | [partial](embedded-redis-three.md) 1/2, 7 at once, contract stub |"
+    assert three in index

@@ -14,7 +14,7 @@ from libresh.cli.access import Target
 from libresh.cli.board import Board, Timings
 from libresh.cli.output import paint
 from libresh.conformance import report as reports
-from libresh.conformance import running
+from libresh.conformance import running, setting
 from libresh.conformance.cases import CASES
 from libresh.conformance.model import FAILED, LEVELS, PASSED, SKIPPED, Case, Report, Result, verdict
 from libresh.conformance.profile import PROFILES
@@ -25,6 +25,7 @@ from libresh.kube.client import Client
 
 TIMINGS = Path(click.get_app_dir("libresh")) / "conformance.json"
 FAILURE = 1
+FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 @click.group("conformance")
@@ -34,13 +35,16 @@ def conformance() -> None:
 
 @conformance.command("driver")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(PROFILES)), help="Only this kind of claim.")
+@click.option("--variant", metavar="WORD", default="", help="Another way of that driver, of which there is a fixture.")
 @click.option("--class", "class_name", metavar="NAME", default="", help="A class of yours. Else one is made.")
 @click.option("--report", "folder", metavar="DIR", type=click.Path(path_type=Path), help="Write the reports there.")
 @click.option("--crowd", type=click.IntRange(1, 5000), default=200, show_default=True, help="Claims made at once.")
 @click.option("--case", "cases", multiple=True, metavar="CASE", help="Only this case (and provision).")
 @click.option("--patience", type=click.IntRange(10), default=300, show_default=True, help="Seconds a claim may take.")
 @click.option("--image", metavar="REF", default="", help="The probe's image, if not the operator's PostgreSQL.")
-@click.option("--fixtures", metavar="DIR", type=click.Path(path_type=Path), help="Fixtures of yours, before ours.")
+@click.option(
+    "--fixtures", metavar="DIR", multiple=True, type=FOLDER, help="Fixtures of yours, before ours. May be repeated."
+)
 @output.output_option
 @access.cluster_options
 @click.argument("driver", metavar="NAME")
@@ -58,7 +62,7 @@ def driver(target: Target, form: str, driver: str, kinds: tuple[str, ...], folde
     options = Options(driver=driver, **given)
     check(options, kinds)
     found = []
-    for kind in kinds or serving(driver):
+    for kind in kinds or tried(options):
         report = run_one(target, options, kind, form)
         found.append(report)
         if folder is not None:
@@ -75,8 +79,10 @@ def check(options: Options, kinds: tuple[str, ...]) -> None:
     for name in options.cases:
         if name not in known:
             raise click.BadParameter(f"there is no case {name!r}; one of: {', '.join(known)}", param_hint="--case")
-    if (options.class_name or is_outside(options.driver)) and len(kinds) != 1:
+    if (options.class_name or options.variant or is_outside(options.driver)) and len(kinds) != 1:
         raise click.UsageError("a class serves one kind of claim: name it with --kind")
+    if options.class_name and options.variant:
+        raise click.UsageError("--variant chooses a class that is made for the run: leave it or --class out")
     if is_outside(options.driver) and not (options.class_name or options.fixtures):
         raise click.UsageError(f"{options.driver} is outside of libre.sh: name a class of it with --class")
     if not (kinds or serving(options.driver)):
@@ -89,6 +95,12 @@ def check(options: Options, kinds: tuple[str, ...]) -> None:
 def serving(driver: str) -> list[str]:
     """The kinds of claims a driver serves."""
     return [kind for kind in PROFILES if driver in names_for(kind)]
+
+
+def tried(options: Options) -> list[str]:
+    """The kinds of claims a driver is tried with: those there is a fixture for, or all that it serves."""
+    known = {trial.kind for trial in setting.trials(options.fixtures) if trial.driver == options.driver}
+    return [kind for kind in serving(options.driver) if kind in known or not known]
 
 
 def run_one(target: Target, options: Options, kind: str, form: str) -> Report:

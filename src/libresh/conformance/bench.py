@@ -10,25 +10,25 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
+from libresh.conformance import probing
+from libresh.conformance.listing import in_turn, listable
 from libresh.conformance.model import Failed, NotSupported
-from libresh.conformance.profile import REDIRECT, Profile
+from libresh.conformance.probing import PROBE, PROGRAM, asked, read_answer
+from libresh.conformance.profile import Profile
+from libresh.conformance.room import capacity
 from libresh.errors import Unavailable
 from libresh.kube.client import OBJECT, Client
 from libresh.kube.errors import NotFound, Refused
-from libresh.plan import naming, objects
+from libresh.kube.exec import run_in_pod
+from libresh.plan import naming
 from libresh.plan.actions import Object
 from libresh.plan.observed import status_of, trouble_of
 
 RUN_LABEL = "conformance.libre.sh/run"
 TICK = 0.3
-BINDINGS = "/bindings"
-PROBE = "conformance-probe"
 PROBE_PATIENCE = 120.0
-UNCOUNTED = ("events", "metrics.k8s.io")
-"""Resources and groups that tell of what is there, and are not left behind by anybody."""
 ALWAYS_THERE = frozenset({("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt")})
 """What Kubernetes puts into every namespace."""
 
@@ -39,6 +39,8 @@ class Surroundings:
 
     image: str
     """Has Python and psql: the project's own image of PostgreSQL."""
+    images: str = ""
+    """Where libre.sh's images are: the beginning of their names."""
     system: str = naming.SYSTEM_NAMESPACE
     domain: str = "localhost"
     authority: str = ""
@@ -54,6 +56,18 @@ class Claimed:
     """Its namespace."""
     secret: str
     spec: Object
+
+
+@dataclass(frozen=True)
+class Departed:
+    """A claim that was deleted, and what is remembered of it."""
+
+    claimed: Claimed
+    uid: str
+    secret: str
+    """A copy of its connection secret."""
+    token: str
+    """What was written."""
 
 
 @dataclass
@@ -76,8 +90,16 @@ class Bench:
     main: Claimed | None = None
     """The claim that one case after the other uses."""
     main_token: str = ""
+    visible: bool = False
+    """Whether pods were found behind it when it was ready."""
+    departed: Departed | None = None
+    counted: int = 0
+    """How many claims the crowd had, once that is known."""
     spaces: dict[str, str] = field(default_factory=dict)
-    probes: int = 0
+    kinds: list[tuple[str, str]] = field(default_factory=list)
+    """Every kind of thing a namespace can hold, once that was asked."""
+    probers: set[str] = field(default_factory=set)
+    """The namespaces that have a pod to run programs in."""
 
     # --- namespaces ------------------------------------------------------------------------------------------
 
@@ -87,15 +109,17 @@ class Bench:
             name = f"{self.run}-{part}"
             self.spaces[part] = name
             await make_space(self.client, name, self.run)
-            await self.put_probe(name)
+            await self.client.create(probing.build_program(self.named(PROBE, name), self.surroundings.authority))
         return self.spaces[part]
 
-    async def put_probe(self, space: str) -> None:
-        """The program of the probe, and whom it shall trust."""
-        program = resources.files("libresh.conformance").joinpath("probe.py").read_text()
-        metadata = {"name": PROBE, "namespace": space, "labels": {RUN_LABEL: self.run}}
-        data = {"probe.py": program, "ca.crt": self.surroundings.authority}
-        await self.client.create(objects.build_config_map(metadata, data))
+    @property
+    def labels(self) -> dict[str, str]:
+        """What all that this run makes bears."""
+        return {RUN_LABEL: self.run}
+
+    def named(self, name: str, space: str) -> Object:
+        """Metadata of something of this run."""
+        return {"name": name, "namespace": space, "labels": self.labels}
 
     # --- claims ----------------------------------------------------------------------------------------------
 
@@ -111,8 +135,8 @@ class Bench:
 
     def manifest(self, claimed: Claimed) -> Object:
         kind = self.profile.type.KIND
-        metadata = {"name": claimed.name, "namespace": claimed.space, "labels": {RUN_LABEL: self.run}}
-        return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": claimed.spec}
+        header = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return {**header, "metadata": self.named(claimed.name, claimed.space), "spec": claimed.spec}
 
     async def again(self, claimed: Claimed) -> None:
         """The same claim once more, after it was deleted."""
@@ -181,32 +205,67 @@ class Bench:
             raise Failed(f"{'writing and reading' if do == 'write' else 'reading'} by the connection: {word}: {said}")
 
     async def probe(self, claimed: Claimed, *steps: Object, others: Mapping[str, str] = {}) -> list[tuple[str, str]]:
-        """What came of each step, done from a pod beside the claim. `others`: more Secrets, by binding."""
-        self.probes += 1
-        name = f"{PROBE}-{self.probes}"
-        asked = [{"binding": "main", "redirect": REDIRECT, "token": "none", "do": "read", **step} for step in steps]
-        pod = self.build_probe(name, claimed.space, {"main": claimed.secret, **others}, asked)
+        """What came of each step, done in a pod beside the claim. `others`: more Secrets, by binding.
+
+        The connection is handed to a pod that is there already: a pod for each question would take seconds each time.
+        """
+        pod = await self.prober(claimed.space)
+        names = {"main": claimed.secret, **others}
+        bindings = {key: await self.published(claimed.space, name) for key, name in names.items()}
+        given = json.dumps({"bindings": bindings, "steps": asked(steps)}).encode() + b"\n"
+
+        async def ask() -> list[tuple[str, str]]:
+            said, trouble = bytearray(), bytearray()
+            code = await run_in_pod(
+                self.client, pod, claimed.space, [*PROGRAM, "-"], stdin=given, stdout=said.extend, stderr=trouble.extend
+            )
+            return read_answer(code, said.decode(errors="replace") or trouble.decode(errors="replace"))
+
+        answers: list[tuple[str, str]] = await self.until(ask, "the probe to answer", 60)
+        return answers
+
+    async def published(self, space: str, name: str) -> dict[str, str]:
+        """The values of a Secret, once it is there."""
+
+        async def look() -> dict[str, str] | str:
+            return values_of(await self.secret(space, name)) or f"there is no Secret {name}"
+
+        found: dict[str, str] = await self.until(look, f"the Secret {name}", PROBE_PATIENCE)
+        return found
+
+    async def prober(self, space: str) -> str:
+        """The pod of a namespace in which programs are run."""
+        if space not in self.probers:
+            self.probers.add(space)
+            stays = ("sleep", "infinity")
+            await self.client.create(
+                probing.build_pod(self.named(PROBE, space), self.surroundings.image, stays, bindings={})
+            )
+
+        async def look() -> bool | str:
+            pod = await self.client.get("Pod", PROBE, space)
+            running = all("running" in each.get("state", {}) for each in status_of(pod).get("containerStatuses", ({},)))
+            return running or trouble_of([pod] if pod else []) or "it is being started"
+
+        await self.until(look, "the probe's pod to run", PROBE_PATIENCE)
+        return PROBE
+
+    async def probe_mounted(self, claimed: Claimed, step: Object) -> tuple[str, str]:
+        """What came of a step in a pod of its own, which has the Secret mounted."""
+        name = f"{PROBE}-mounted"
+        mounted = {"main": claimed.secret}
+        metadata = self.named(name, claimed.space)
+        pod = probing.build_pod(metadata, self.surroundings.image, PROGRAM, mounted, asked([step]))
         await self.client.create(pod)
         try:
-            return await self.answer(name, claimed.space, sum(step.get("patience", 20) for step in asked))
+            (answer,) = await self.answer(name, claimed.space)
         finally:
             await self.client.delete("Pod", name, claimed.space, grace=0)
+        return answer
 
-    def build_probe(self, name: str, space: str, bindings: Mapping[str, str], steps: list[Object]) -> Object:
-        mounts = tuple(objects.from_secret(f"b-{key}", f"{BINDINGS}/{key}", secret) for key, secret in bindings.items())
-        container = objects.Container(
-            name="probe",
-            image=self.surroundings.image,
-            command=("python3", "/probe/probe.py"),
-            env={"STEPS": json.dumps(steps), "SERVICE_BINDING_ROOT": BINDINGS, "HOME": "/tmp"},
-            mounts=(*mounts, objects.from_config("probe", "/probe", PROBE), objects.empty_dir("tmp", "/tmp")),
-            resources=objects.Resources(cpu="10m", memory="48Mi", memory_limit="128Mi"),
-        )
-        metadata = {"name": name, "namespace": space, "labels": {RUN_LABEL: self.run}}
-        spec = objects.Pod((container,), grace=0, restart="Never").build()
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    async def answer(self, name: str, space: str) -> list[tuple[str, str]]:
+        """What a probe that ended has left as its last words."""
 
-    async def answer(self, name: str, space: str, extra: float) -> list[tuple[str, str]]:
         async def look() -> Any:
             pod = await self.client.get("Pod", name, space)
             for container in status_of(pod).get("containerStatuses", ()):
@@ -214,11 +273,8 @@ class Bench:
                     return ended
             return trouble_of([pod] if pod else []) or status_of(pod).get("phase", "it is not there")
 
-        ended = await self.until(look, "the probe to end", PROBE_PATIENCE + extra)
-        try:
-            return [(word, said) for word, said in json.loads(ended.get("message", ""))]
-        except ValueError:
-            raise Failed(f"the probe ended with {ended.get('exitCode')}: {ended.get('message', '')[:300]}") from None
+        ended = await self.until(look, "the probe to end", PROBE_PATIENCE)
+        return read_answer(ended.get("exitCode"), ended.get("message", ""))
 
     # --- what stands behind ----------------------------------------------------------------------------------
 
@@ -227,10 +283,8 @@ class Bench:
         owner = naming.owner_value(self.profile.kind, claimed.name)
         found = await self.running(claimed.space, {naming.OWNER_LABEL: owner})
         if not found and (where := self.notes.get("behind")):
-            space, _, selector = (
-                where.replace("$(name)", claimed.name).replace("$(namespace)", claimed.space).partition("/")
-            )
-            found = await self.running(space, dict(pair.split("=", 1) for pair in selector.split(",")))
+            space, _, selector = where.replace("$(name)", claimed.name).partition("/")
+            found = await self.running(space or claimed.space, dict(pair.split("=", 1) for pair in selector.split(",")))
         if not found and self.own_class:
             owner = naming.owner_value("ServiceClass", self.class_name)
             found = await self.running(self.surroundings.system, {naming.OWNER_LABEL: owner})
@@ -240,11 +294,20 @@ class Bench:
         found = await self.client.list("Pod", space, labels=labels)
         return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
 
+    async def found_pods(self, claimed: Claimed) -> list[Object]:
+        """The pods behind a claim; those that are just being replaced are waited for."""
+        if not self.visible:
+            raise NotSupported("nothing of it runs where the suite could find and end it")
+
+        async def look() -> list[Object] | str:
+            return await self.pods(claimed) or "there is no pod"
+
+        found: list[Object] = await self.until(look, "the pods behind it to be there", 60)
+        return found
+
     async def kill(self, claimed: Claimed) -> int:
         """Ends every pod behind a claim at once. How many there were."""
-        found = await self.pods(claimed)
-        if not found:
-            raise NotSupported("nothing of it runs where the suite could find and end it")
+        found = await self.found_pods(claimed)
         for pod in found:
             meta = pod["metadata"]
             await self.client.delete("Pod", meta["name"], meta["namespace"], uid=meta["uid"], grace=0)
@@ -257,11 +320,18 @@ class Bench:
         await self.until(look, "the pods to end", 60)
         return len(found)
 
+    async def room(self) -> int:
+        """How many claims the crowd can have: as many as asked for, or as the nodes have room for the pods of."""
+        found = await self.pods(self.main) if self.main else []
+        own = [pod for pod in found if self.main and pod["metadata"]["namespace"] == self.main.space]
+        fits = await capacity(self.client, own) if own else self.crowd
+        self.counted = max(1, min(self.crowd, fits))
+        return self.counted
+
     async def close(self, space: str) -> None:
         """From now on no new pod may begin in a namespace."""
-        metadata = {"name": "closed", "namespace": space, "labels": {RUN_LABEL: self.run}}
-        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"pods": "0"}}}
-        await self.client.create(quota)
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"pods": "0"}}}
+        await self.client.create({**quota, "metadata": self.named("closed", space)})
 
         async def look() -> bool | str:
             found = await self.client.get("ResourceQuota", "closed", space)
@@ -276,18 +346,20 @@ class Bench:
 
     async def left(self, space: str) -> list[str]:
         """Everything in a namespace that neither Kubernetes nor this suite put there."""
-        found = []
-        for root, plural in await listable(self.client):
+        if not self.kinds:
+            self.kinds = await listable(self.client)
+
+        async def look(root: str, plural: str) -> list[str]:
             try:
                 body = OBJECT.decode(await self.client.send("GET", f"{root}/namespaces/{space}/{plural}", what="list"))
             except (NotFound, Refused):
-                continue
-            for item in body.get("items") or ():
-                meta = item["metadata"]
-                ours = meta.get("labels", {}).get(RUN_LABEL) == self.run
-                if not ours and (plural, meta["name"]) not in ALWAYS_THERE:
-                    found.append(f"{plural}/{meta['name']}")
-        return sorted(found)
+                return []
+            metas = [item["metadata"] for item in body.get("items") or ()]
+            theirs = [meta["name"] for meta in metas if meta.get("labels", {}).get(RUN_LABEL) != self.run]
+            return [f"{plural}/{name}" for name in theirs if (plural, name) not in ALWAYS_THERE]
+
+        found = await in_turn([look(*kind) for kind in self.kinds])
+        return sorted(name for each in found for name in each)
 
     async def empty(self, space: str) -> None:
         """Until nothing is left in a namespace."""
@@ -297,6 +369,19 @@ class Bench:
             return f"{len(found)} left: {', '.join(found[:8])}" if found else True
 
         await self.until(look, "nothing to be left", 120)
+
+    async def nothing_of(self, uid: str) -> None:
+        """Until nothing is left beside the operator that was made for one object."""
+
+        async def look() -> bool | str:
+            found = [
+                f"{kind}/{obj['metadata']['name']}"
+                for kind in ("Job", "Secret", "NetworkPolicy", "Pod", "ServiceAccount", "Role", "RoleBinding")
+                for obj in await self.client.list(kind, self.surroundings.system, labels={naming.OWNER_UID_LABEL: uid})
+            ]
+            return f"left in {self.surroundings.system}: {', '.join(found)}" if found else True
+
+        await self.until(look, "nothing to be left beside the operator", 120)
 
 
 async def make_space(client: Client, name: str, run: str) -> None:
@@ -308,24 +393,6 @@ async def make_space(client: Client, name: str, run: str) -> None:
         if time.monotonic() > deadline:
             raise Failed(f"the namespace {name} gets no ServiceAccount")
         await asyncio.sleep(TICK)
-
-
-async def listable(client: Client) -> list[tuple[str, str]]:
-    """Every kind of thing a namespace can hold: its root and its plural."""
-    groups = OBJECT.decode(await client.send("GET", "/apis", what="discover groups"))["groups"]
-    roots = ["/api/v1", *(f"/apis/{group['preferredVersion']['groupVersion']}" for group in groups)]
-    found = []
-    for root in roots:
-        if any(word in root for word in UNCOUNTED):
-            continue
-        try:
-            listed = OBJECT.decode(await client.send("GET", root, what=f"discover {root}"))
-        except (NotFound, Unavailable):
-            continue  # an aggregated API that is away
-        for item in listed["resources"]:
-            if item["namespaced"] and "list" in item["verbs"] and item["name"] not in UNCOUNTED:
-                found.append((root, item["name"]))
-    return found
 
 
 def condition(found: Object | None, type: str = "Ready") -> Object:

@@ -8,10 +8,10 @@ them until it is deleted.
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
 
-from libresh.conformance.bench import RUN_LABEL, Bench, Claimed, condition, is_ready, told, values_of
+from libresh.conformance.bench import Bench, Claimed, Departed, condition, is_ready, told, values_of
+from libresh.conformance.listing import in_turn
 from libresh.conformance.model import Case, Failed, Level, NotSupported
 from libresh.drivers import is_outside
 from libresh.drivers.connection import missing_keys
@@ -24,14 +24,10 @@ QUIET = 5.0
 """Seconds that a settled claim is watched."""
 AFTERWARDS = 120.0
 """Seconds a connection may take to answer again after what stands behind it was ended."""
-PATIENT_LOOKS = 60
-"""How often, once a second, pods are looked for that may just be being replaced: some take half a minute to stop."""
 SECRET_WORDS = ("password", "secret")
 LONG_NAME = "n" * 64
 CROWD_SPACES = 4
-AT_ONCE = 25
 
-T = TypeVar("T")
 Run = Callable[[Bench], Awaitable[str | None]]
 
 
@@ -57,17 +53,30 @@ def main_of(bench: Bench) -> Claimed:
 
 @case("provision")
 async def provision(bench: Bench) -> str:
-    """A claim becomes ready, with a complete connection secret, and then is silent."""
+    """A claim becomes ready, with a complete connection secret, and once it is settled it is silent."""
     began = time.monotonic()
     claimed = await bench.make("main", writeConnectionSecretToRef={"name": "main-details"}, deletionPolicy="Retain")
     found = await bench.ready(claimed)
     took = time.monotonic() - began
-    bench.main = claimed
+    bench.main, bench.visible = claimed, bool(await bench.pods(claimed))
     bench.capabilities |= frozenset(found["status"].get("capabilities", ()))
+    found = await settled(bench, claimed)
     check_status(bench, claimed, found)
     await check_secret(bench, claimed, found)
     await check_silence(bench, claimed)
     return f"ready in {took:.1f} s"
+
+
+async def settled(bench: Bench, claimed: Claimed) -> Object:
+    """The claim once nothing of it is on its way any more: one of several members may come later than Ready."""
+
+    async def look() -> Object | str:
+        found = await bench.look(claimed)
+        on_its_way = condition(found, "Reconciling").get("status") == "True"
+        return found if found and is_ready(found) and not on_its_way else told(found)
+
+    found: Object = await bench.until(look, f"{claimed.name} to be settled")
+    return found
 
 
 def check_status(bench: Bench, claimed: Claimed, found: Object) -> None:
@@ -77,9 +86,8 @@ def check_status(bench: Bench, claimed: Claimed, found: Object) -> None:
     for field, value in expected.items():
         if status.get(field) != value:
             raise Failed(f"status.{field} is {status.get(field)!r}, not {value!r}")
-    for type in ("Reconciling", "Stalled"):
-        if condition(found, type).get("status") == "True":
-            raise Failed(f"{type} is True although the claim is ready")
+    if condition(found, "Stalled").get("status") == "True":
+        raise Failed("Stalled is True although the claim is ready")
     if not status.get("instance", {}).get("ref"):
         raise Failed("status.instance.ref does not say what stands behind the claim")
 
@@ -118,9 +126,11 @@ async def check_silence(bench: Bench, claimed: Claimed) -> None:
 
 @case("use")
 async def use(bench: Bench) -> None:
-    """An application beside the claim can use the service by its secret."""
+    """An application beside the claim can use the service by its secret, mounted as servicebinding.io has it."""
     bench.main_token = bench.token()
-    await bench.use(main_of(bench), bench.main_token)
+    word, said = await bench.probe_mounted(main_of(bench), {"do": "write", "token": bench.main_token})
+    if word != "ok":
+        raise Failed(f"writing and reading by the connection: {word}: {said}")
 
 
 @case("wrong-credentials")
@@ -196,7 +206,7 @@ async def restart(bench: Bench) -> str:
 async def provider_down(bench: Bench) -> str:
     """While the provider is down, before or after a claim was served, the claim says so; then it is well again."""
     claimed = main_of(bench)
-    own = [pod for pod in await found_pods(bench, claimed) if pod["metadata"]["namespace"] == claimed.space]
+    own = [pod for pod in await bench.found_pods(claimed) if pod["metadata"]["namespace"] == claimed.space]
     if not own:
         return await server_down(bench, claimed)
     await bench.close(claimed.space)
@@ -220,7 +230,6 @@ async def server_down(bench: Bench, claimed: Claimed) -> str:
     newcomer = await bench.make("newcomer")
     try:
         for _ in range(3):
-            await bench.until(lambda: has_pods(bench, claimed), "the server to be there", 60)
             await bench.kill(claimed)
         await bench.ready(newcomer)
         await bench.use(newcomer, bench.token(), patience=AFTERWARDS)
@@ -228,19 +237,6 @@ async def server_down(bench: Bench, claimed: Claimed) -> str:
     finally:
         await remove(bench, newcomer)
     return "the class's server was ended three times while a claim was being served"
-
-
-async def found_pods(bench: Bench, claimed: Claimed) -> list[Object]:
-    """The pods behind a claim; those that are just being replaced are waited for."""
-    for _ in range(PATIENT_LOOKS):
-        if found := await bench.pods(claimed):
-            return found
-        await asyncio.sleep(1)
-    raise NotSupported("nothing of it runs where the suite could find and end it")
-
-
-async def has_pods(bench: Bench, claimed: Claimed) -> bool | str:
-    return True if await bench.pods(claimed) else "there is no pod"
 
 
 async def says_not_ready(bench: Bench, claimed: Claimed) -> None:
@@ -282,22 +278,16 @@ async def rotate(bench: Bench) -> None:
     await bench.until(look, f"another {key}")
     await bench.ready(claimed)
     await bench.use(claimed, bench.main_token, "read" if bench.profile.data else "write")
-    ((word, said),) = await bench.probe(claimed, {"binding": "old", "do": "read"}, others={"old": old})
-    if word != "refused":
-        raise Failed(f"with the {key} from before the answer is {word}, not refused: {said}")
+    await until_shut(bench, Claimed(claimed.name, claimed.space, old, claimed.spec), bench.main_token, ("refused",))
 
 
 async def copy_secret(bench: Bench, claimed: Claimed, name: str) -> str:
     """The connection secret as it is now, under another name, for a later probe."""
     found = await bench.secret(claimed.space, claimed.secret)
     assert found is not None
-    metadata = {"name": name, "namespace": claimed.space, "labels": label_of(bench)}
-    await bench.client.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": found["data"]})
+    header = {"apiVersion": "v1", "kind": "Secret", "metadata": bench.named(name, claimed.space)}
+    await bench.client.create({**header, "data": found["data"]})
     return name
-
-
-def label_of(bench: Bench) -> dict[str, str]:
-    return {RUN_LABEL: bench.run}
 
 
 @case("class-kept")
@@ -346,7 +336,7 @@ async def class_parameters_refused(bench: Bench) -> None:
         raise NotSupported("what its parameters mean is known to its own controller")
     name, field = f"{bench.run}-bad", "noSuchParameter"
     spec = {**cls["spec"], "parameters": {**cls["spec"].get("parameters", {}), field: True}}
-    metadata = {"name": name, "labels": label_of(bench)}
+    metadata = {"name": name, "labels": bench.labels}
     await bench.client.create(
         {"apiVersion": cls["apiVersion"], "kind": cls["kind"], "metadata": metadata, "spec": spec}
     )
@@ -402,42 +392,48 @@ async def retain(bench: Bench) -> str:
 
 @case("delete")
 async def delete(bench: Bench) -> None:
-    """Deleted under Delete, nothing of the claim remains in its namespace."""
-    claimed = await bench.make("leaving", "d", deletionPolicy="Delete")
-    await bench.ready(claimed)
-    await bench.use(claimed, bench.token())
-    await bench.delete(claimed)
-    await bench.gone(claimed)
-    await bench.empty(claimed.space)
+    """Deleted under Delete, nothing of the claim remains in its namespace, nor beside the operator."""
+    left = await departed(bench)
+    await bench.empty(left.claimed.space)
+    await bench.nothing_of(left.uid)
 
 
 @case("revoked")
 async def revoked(bench: Bench) -> None:
     """After deletion under Delete the credentials let nobody in any more, and a new claim does not find the data."""
-    token = bench.token()
-    claimed = await bench.make("revoked", "d", deletionPolicy="Delete")
-    await bench.ready(claimed)
-    await bench.use(claimed, token)
-    old = await copy_secret(bench, claimed, "before-deletion")
-    await bench.delete(claimed)
-    await bench.gone(claimed)
-    left = Claimed(claimed.name, claimed.space, old, claimed.spec)
-    await until_shut(bench, left, token)
+    left = await departed(bench)
+    claimed = left.claimed
+    await until_shut(bench, Claimed(claimed.name, claimed.space, left.secret, claimed.spec), left.token)
     if bench.profile.data:
         await bench.again(claimed)
         await bench.ready(claimed)
-        ((word, said),) = await bench.probe(claimed, {"do": "read", "token": token})
+        ((word, said),) = await bench.probe(claimed, {"do": "read", "token": left.token})
         if word != "missing":
             raise Failed(f"a new claim of the same name: the old data: {word}, not missing: {said}")
         await remove(bench, claimed)
 
 
-async def until_shut(bench: Bench, left: Claimed, token: str) -> None:
+async def departed(bench: Bench) -> Departed:
+    """A claim that served and was deleted under Delete; one serves all cases that ask what is left of it."""
+    if bench.departed is None:
+        claimed, token = await bench.make("leaving", "d", deletionPolicy="Delete"), bench.token()
+        found = await bench.ready(claimed)
+        await bench.use(claimed, token)
+        secret = await copy_secret(bench, claimed, "before-deletion")
+        await bench.delete(claimed)
+        await bench.gone(claimed)
+        bench.departed = Departed(claimed, found["metadata"]["uid"], secret, token)
+    return bench.departed
+
+
+async def until_shut(
+    bench: Bench, left: Claimed, token: str, words: tuple[str, ...] = ("refused", "unreachable")
+) -> None:
     """A server that many share may take a moment to forget an account."""
 
     async def look() -> bool | str:
         ((word, said),) = await bench.probe(left, {"do": "read", "token": token, "patience": 2})
-        return f"the answer is {word}: {said}" if word not in ("refused", "unreachable") else True
+        return f"the answer is {word}: {said}" if word not in words else True
 
     await bench.until(look, "the credentials to be of no use", 90)
 
@@ -448,8 +444,9 @@ async def until_shut(bench: Bench, left: Claimed, token: str) -> None:
 @case("crowd")
 async def crowd(bench: Bench) -> str:
     """Many claims at once all become ready, have credentials of their own, and all go again."""
+    count = await bench.room()
     began = time.monotonic()
-    claims = await make_many(bench)
+    claims = await make_many(bench, count)
     await bench.until(lambda: all_ready(bench, claims), f"{len(claims)} claims to be ready")
     ready = time.monotonic() - began
     await check_own(bench, claims)
@@ -460,26 +457,16 @@ async def crowd(bench: Bench) -> str:
     await bench.until(lambda: all_gone(bench, claims), f"{len(claims)} claims to be gone")
     for space in sorted({claimed.space for claimed in claims}):
         await bench.empty(space)
-    return f"{len(claims)} claims: ready after {ready:.0f} s, gone after {time.monotonic() - began:.0f} s"
+    fewer = f", for which the nodes have room, of {bench.crowd} asked for" if count < bench.crowd else ""
+    return f"{count} claims{fewer}: ready after {ready:.0f} s, gone after {time.monotonic() - began:.0f} s"
 
 
-async def make_many(bench: Bench) -> list[Claimed]:
-    parts = [f"c{number}" for number in range(min(CROWD_SPACES, bench.crowd))]
+async def make_many(bench: Bench, count: int) -> list[Claimed]:
+    parts = [f"c{number}" for number in range(min(CROWD_SPACES, count))]
     for part in parts:
         await bench.space(part)
-    names = [(f"n{number}", parts[number % len(parts)]) for number in range(bench.crowd)]
+    names = [(f"n{number}", parts[number % len(parts)]) for number in range(count)]
     return await in_turn([bench.make(name, part, deletionPolicy="Delete") for name, part in names])
-
-
-async def in_turn(work: Sequence[Awaitable[T]]) -> list[T]:
-    """A few at a time: the crowd is the operator's to bear, not the connection's."""
-    gate = asyncio.Semaphore(AT_ONCE)
-
-    async def one(each: Awaitable[T]) -> T:
-        async with gate:
-            return await each
-
-    return list(await asyncio.gather(*(one(each) for each in work)))
 
 
 async def all_ready(bench: Bench, claims: list[Claimed]) -> bool | str:

@@ -67,6 +67,8 @@ class Report:
     seconds: float
     capabilities: tuple[str, ...]
     crowd: int
+    variant: str = ""
+    """In which of the ways that the driver's classes can serve; "" for the usual one."""
     stub: str = ""
     """What in this run is a contract stub and not the real thing; "" if nothing is."""
     selected: bool = False

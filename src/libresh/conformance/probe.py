@@ -1,8 +1,9 @@
 """What runs in the cluster, beside a claim: an application that uses the connection secret it was given.
 
 It is given steps by the variable STEPS (JSON, no secrets), finds each connection secret as a folder of files below
-SERVICE_BINDING_ROOT, as servicebinding.io has it, and writes what came of each step to the termination message. It
-needs Python's standard library, and psql for SQL. No secret leaves it: what servers say is cleaned of them.
+SERVICE_BINDING_ROOT, as servicebinding.io has it, and writes what came of each step to the termination message. With
+the argument `-` it is given both on standard input, as one line of JSON, and answers on standard output. It needs
+Python's standard library, and psql for SQL. No secret leaves it: what servers say is cleaned of them.
 
     ok · refused (these credentials do not let it in) · missing (what was written is not there) ·
     unreachable (nobody answers, tried until the step's patience ends) · broken (anything else)
@@ -22,6 +23,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.parse
@@ -137,9 +139,10 @@ def use_redis(binding: Binding, step: Step) -> None:
         wrapped = trust(binding).wrap_socket(plain, server_hostname=binding["host"]) if secure else plain
         stream = wrapped.makefile("rwb")
         ask_redis(stream, "AUTH", binding["username"], binding["password"])
+        key = f"{binding.get('prefix', '')}conformance:{step['token']}"
         if step["do"] == "write":
-            ask_redis(stream, "SET", f"conformance:{step['token']}", step["token"])
-        if ask_redis(stream, "GET", f"conformance:{step['token']}") != step["token"]:
+            ask_redis(stream, "SET", key, step["token"])
+        if ask_redis(stream, "GET", key) != step["token"]:
             raise Missing(f"no key {step['token']}")
 
 
@@ -353,14 +356,33 @@ def clean(said: str, root: pathlib.Path) -> str:
     return " ".join(said.split())[:SAID]
 
 
-def main() -> None:
-    root = pathlib.Path(os.environ["SERVICE_BINDING_ROOT"])
+def take(root: pathlib.Path, steps: list[Step]) -> str:
+    """One step after the other, and what came of each."""
     results = []
-    for step in json.loads(os.environ["STEPS"]):
+    for step in steps:
         word, said = perform(root, step)
         results.append([word, clean(said, root)])
-    answer = json.dumps(results)
-    pathlib.Path(os.environ.get("ANSWER", "/dev/termination-log")).write_text(answer)
+    return json.dumps(results)
+
+
+def take_from(line: str) -> str:
+    """The steps of a line, whose connections are put where mounted ones would be."""
+    given = json.loads(line)
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        for name, values in given["bindings"].items():
+            (root / name).mkdir()
+            for key, value in values.items():
+                (root / name / key).write_text(value)
+        return take(root, given["steps"])
+
+
+def main() -> None:
+    if sys.argv[1:] == ["-"]:
+        answer = take_from(sys.stdin.readline())
+    else:
+        answer = take(pathlib.Path(os.environ["SERVICE_BINDING_ROOT"]), json.loads(os.environ["STEPS"]))
+        pathlib.Path(os.environ.get("ANSWER", "/dev/termination-log")).write_text(answer)
     sys.stdout.write(answer + "\n")
 
 

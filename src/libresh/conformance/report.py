@@ -5,12 +5,15 @@ skipped. What is not supported is `skipped` there, with the reason; the Markdown
 """
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from libresh.conformance.model import FAILED, LEVELS, PASSED, UNSUPPORTED, WORDS, Report, Result, count, verdict
+from libresh.conformance.setting import Trial
 
+Facts = dict[str, str]
 INDEX = "README.md"
+LIST = "In each cell: the result of the core cases, how many of them passed, and how many claims were made at once.\n"
 GENERATED = "<!-- Written by libresh conformance: not by hand. -->"
 INTRODUCTION = """# Conformance
 
@@ -23,7 +26,7 @@ passed; `partial`: some are not supported or were left out, the report says whic
 def write(report: Report, folder: Path) -> Path:
     """Both forms of a report, and the page that lists it. Returns the one for people."""
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{report.driver.replace('/', '_')}-{report.kind.lower()}"
+    stem = Trial(report.driver, report.kind, report.variant).stem
     page = folder / f"{stem}.md"
     page.write_text(render(report))
     (folder / f"{stem}.xml").write_text(render_junit(report))
@@ -36,7 +39,7 @@ def write(report: Report, folder: Path) -> Path:
 
 def render(report: Report) -> str:
     """The report as a page."""
-    lines = [GENERATED, f"# {report.driver} for {report.kind}", ""]
+    lines = [GENERATED, f"# {named(report.driver, report.variant)} for {report.kind}", ""]
     if report.stub:
         lines += [f"> **Contract stub.** {report.stub}", ""]
     lines += [*render_facts(report), "", *render_levels(report), "", "## Cases", "", *render_cases(report.results)]
@@ -61,7 +64,13 @@ def render_facts(report: Report) -> list[str]:
 def command(report: Report) -> str:
     """How to run it again."""
     chosen = f" --class {report.class_name}" if report.class_name else ""
+    chosen += f" --variant {report.variant}" if report.variant else ""
     return f"libresh conformance driver {report.driver} --kind {report.kind}{chosen} --crowd {report.crowd}"
+
+
+def named(driver: str, variant: str) -> str:
+    """A driver, and in which of its ways."""
+    return f"{driver} ({variant})" if variant else driver
 
 
 def render_levels(report: Report) -> list[str]:
@@ -96,7 +105,7 @@ def render_junit(report: Report) -> str:
     suite = ET.Element(
         "testsuite",
         {
-            "name": f"libresh conformance driver {report.driver} {report.kind}",
+            "name": f"libresh conformance driver {named(report.driver, report.variant)} {report.kind}",
             "tests": str(len(report.results)),
             "failures": str(counted[FAILED]),
             "errors": "0",
@@ -120,6 +129,7 @@ def properties_of(report: Report) -> dict[str, str]:
     """What the index page reads, too."""
     return {
         "driver": report.driver,
+        "variant": report.variant,
         "kind": report.kind,
         "class": report.class_name,
         "version": report.version,
@@ -150,17 +160,41 @@ def add_case(suite: ET.Element, report: Report, result: Result) -> None:
 
 
 def render_index(folder: Path) -> str:
-    """The page that lists every report of a folder, from the reports themselves."""
-    header = "| Driver | Kind | Core | Extended | Not supported | Crowd | Date |"
-    lines = [GENERATED, INTRODUCTION, header, "|---|---|---|---|---|---|---|"]
-    for file in sorted(folder.glob("*.xml")):
-        suite = ET.parse(file).getroot().find("testsuite")
-        if suite is None:
-            continue
-        facts = {each.get("name", ""): each.get("value", "") for each in suite.iter("property")}
-        driver = f"[`{facts['driver']}`]({file.stem}.md)" + (" (contract stub)" if facts["stub"] else "")
+    """The page that shows and lists every report of a folder, from the reports themselves."""
+    found = {file.stem: read_facts(file) for file in sorted(folder.glob("*.xml"))}
+    lines = [GENERATED, INTRODUCTION, *render_table(found), "", LIST]
+    lines += ["| Driver | Kind | Core | Extended | Not supported | Crowd | Date |", "|---|---|---|---|---|---|---|"]
+    for stem, facts in found.items():
+        driver = f"[{way_of(facts)}]({stem}.md)" + (" (contract stub)" if facts["stub"] else "")
         levels = (f"{facts[level]} ({facts[f'{level} passed']} of {facts[f'{level} cases']})" for level in LEVELS)
         lacks = ", ".join(f"`{each}`" for each in facts["not supported"].split(",") if each)
-        cells = (driver, facts["kind"], *levels, lacks or "–", facts["crowd"], suite.get("timestamp", "")[:10])
+        cells = (driver, facts["kind"], *levels, lacks or "–", facts["crowd"], facts["date"])
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def render_table(found: Mapping[str, Facts]) -> list[str]:
+    """Drivers and kinds: the result of the core cases, how many claims at once, and whether a stub was in it."""
+    ways = list(dict.fromkeys(way_of(facts) for facts in found.values()))
+    kinds = sorted({facts["kind"] for facts in found.values()})
+    cells = {(way_of(facts), facts["kind"]): cell_of(stem, facts) for stem, facts in found.items()}
+    header = [f"| Driver | {' | '.join(kinds)} |", "|---|" + "---|" * len(kinds)]
+    return [*header, *(f"| {way} | {' | '.join(cells.get((way, kind), '') for kind in kinds)} |" for way in ways)]
+
+
+def cell_of(stem: str, facts: Facts) -> str:
+    stub = ", contract stub" if facts["stub"] else ""
+    passed = f"{facts['core passed']}/{facts['core cases']}"
+    return f"[{facts['core']}]({stem}.md) {passed}, {facts['crowd']} at once{stub}"
+
+
+def way_of(facts: Facts) -> str:
+    return named(f"`{facts['driver']}`", facts["variant"])
+
+
+def read_facts(file: Path) -> Facts:
+    """What a report says of itself."""
+    suite = ET.parse(file).getroot().find("testsuite")
+    assert suite is not None, f"{file} is no report"
+    facts = {each.get("name", ""): each.get("value", "") for each in suite.iter("property")}
+    return {"variant": "", **facts, "date": suite.get("timestamp", "")[:10]}

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +16,7 @@ from libresh.conformance.bench import RUN_LABEL, Bench, Surroundings, told
 from libresh.conformance.cases import CASES
 from libresh.conformance.model import FAILED, PASSED, SKIPPED, UNSUPPORTED, Case, Failed, NotSupported, Report, Result
 from libresh.conformance.profile import PROFILES, Profile
+from libresh.conformance.setting import Trial
 from libresh.errors import LibreshError
 from libresh.kube.client import Client
 from libresh.kube.errors import NotFound
@@ -31,13 +32,16 @@ class Options:
     """What is to be tried."""
 
     driver: str
+    variant: str = ""
+    """Another way in which a class of the driver can serve: there is a fixture for it."""
     class_name: str = ""
     crowd: int = 200
     cases: tuple[str, ...] = ()
     """The names of the only ones to run; empty: all."""
     patience: float = 300.0
     image: str = ""
-    fixtures: Path | None = None
+    fixtures: tuple[Path, ...] = ()
+    """Folders with fixtures, looked through before ours."""
 
 
 class Audience(Protocol):
@@ -76,6 +80,7 @@ async def run_kind(client: Client, options: Options, kind: str, audience: Audien
         await clear(client, run)
     return Report(
         driver=options.driver,
+        variant=options.variant,
         kind=kind,
         class_name=options.class_name,
         version=__version__,
@@ -83,7 +88,7 @@ async def run_kind(client: Client, options: Options, kind: str, audience: Audien
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=round(time.monotonic() - began, 1),
         capabilities=tuple(sorted(bench.capabilities)),
-        crowd=options.crowd,
+        crowd=bench.counted or options.crowd,
         stub=bench.notes.get("stub", ""),
         selected=bool(options.cases),
         results=tuple(results),
@@ -95,7 +100,8 @@ async def choose_class(
 ) -> Object:
     if options.class_name:
         return await setting.find_class(client, options.driver, profile.kind, options.class_name)
-    return await setting.make_class(client, options.driver, profile, run, surroundings, options.fixtures)
+    trial = Trial(options.driver, profile.kind, options.variant)
+    return await setting.make_class(client, trial, run, surroundings, options.fixtures)
 
 
 async def make_bench(
@@ -103,7 +109,11 @@ async def make_bench(
 ) -> Bench:
     """The bench, once the class says that it can serve."""
     name = cls["metadata"]["name"]
-    stored = await setting.wait_ready(client, "ServiceClass", name)
+    notes = setting.notes_of(cls)
+    if (wanted := int(notes.get("nodes", 0))) > (nodes := len(await client.list("Node"))):
+        raise LibreshError("too-few-nodes", f"This takes {wanted} nodes, and there are {nodes}", "use a larger cluster")
+    await setting.wait_around(client, cls)
+    stored = await client.get("ServiceClass", name) or cls
     return Bench(
         client=client,
         profile=profile,
@@ -111,7 +121,7 @@ async def make_bench(
         class_name=name,
         surroundings=surroundings,
         own_class=not options.class_name,
-        notes=setting.notes_of(stored),
+        notes=notes,
         patience=options.patience,
         crowd=options.crowd,
         capabilities=frozenset(stored["status"].get("capabilities", ())),
@@ -171,19 +181,27 @@ async def describe(client: Client) -> str:
 
 
 async def clear(client: Client, run: str) -> None:
-    """Removes all that a run made: claims with their data first, then what they stood on."""
+    """Removes all that a run made: claims with their data first, then the claims and all else they stood on."""
     labels = {RUN_LABEL: run}
-    for kind in PROFILES:
-        for obj in await client.list(kind, labels=labels):
-            await let_go(client, kind, obj["metadata"])
-    await emptied(client, tuple(PROFILES), run)
+    setup = setting.setup_space(run)
+    await clear_claims(client, run, lambda space: space != setup)
+    await clear_claims(client, run, lambda space: space == setup)
     spaces = await client.list("Namespace", labels=labels)
     for space in spaces:
         await client.delete("Namespace", space["metadata"]["name"])
-    await emptied(client, ("Namespace",), run)
+    await emptied(client, ("Namespace",), run, lambda space: True)
     for kind in CLUSTER_WIDE:
         for obj in await client.list(kind, labels=labels):
             await client.delete(kind, obj["metadata"]["name"])
+
+
+async def clear_claims(client: Client, run: str, chosen: Callable[[str], bool]) -> None:
+    """Deletes the claims in some of the run's namespaces, until they are gone."""
+    for kind in PROFILES:
+        for obj in await client.list(kind, labels={RUN_LABEL: run}):
+            if chosen(obj["metadata"]["namespace"]):
+                await let_go(client, kind, obj["metadata"])
+    await emptied(client, tuple(PROFILES), run, chosen)
 
 
 async def let_go(client: Client, kind: str, meta: Object) -> None:
@@ -195,14 +213,15 @@ async def let_go(client: Client, kind: str, meta: Object) -> None:
     await client.delete(kind, meta["name"], meta["namespace"])
 
 
-async def emptied(client: Client, kinds: Sequence[str], run: str) -> None:
-    """Until nothing of these kinds is left of the run. What does not go is named in the error: it stays."""
+async def emptied(client: Client, kinds: Sequence[str], run: str, chosen: Callable[[str], bool]) -> None:
+    """Until nothing of these kinds is left in some of the run's namespaces. What does not go is named: it stays."""
     deadline = time.monotonic() + CLEARING
     while True:
         found = [
             f"{kind} {obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"
             for kind in kinds
             for obj in await client.list(kind, labels={RUN_LABEL: run})
+            if chosen(obj["metadata"].get("namespace", ""))
         ]
         if not found:
             return

@@ -101,11 +101,13 @@ SCHEDULED_BACKUP = fields(
 OBJECT_STORE = fields(configuration=OPEN, retentionPolicy=STRING)
 HEALTHY = "Cluster in healthy state"
 FIRST = "Setting up primary"
+WAITING = "Waiting for the instances to become active"
 
 
 class CloudNativePG(Contract):
     """The stub."""
 
+    driver = "cloudnative-pg"
     kinds = (
         (f"{GROUP}/v1", "Cluster"),
         (f"{GROUP}/v1", "Database"),
@@ -172,6 +174,13 @@ class CloudNativePG(Contract):
             if field in each
         }
         return not named <= self.written
+
+    def fallen(self, obj: Object) -> Verdict | None:
+        """A Cluster that was healthy waits for its instances (internal/controller/cluster_controller.go)."""
+        if obj["kind"] != "Cluster" or not obj.get("status"):
+            return None
+        status = {**obj["status"], "phase": WAITING, "readyInstances": 0}
+        return Verdict({**status, "conditions": conditions("False", "ClusterIsNotReady")}, self.secrets_of(obj))
 
     def server(self, obj: Object) -> Server | None:
         """A Cluster's, with the extensions of its Database."""

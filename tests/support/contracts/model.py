@@ -11,7 +11,7 @@ from libresh.errors import LibreshError
 from libresh.kube.client import Client
 from support.fakeapi import FakeApi
 
-from .standing import Server, stand
+from .standing import Server, is_up, stand
 
 Object = dict[str, Any]
 Place = tuple[str, str]
@@ -28,6 +28,8 @@ class Verdict:
 class Contract:
     """A contract stub. With `api` it joins `api.settle`; its kinds must be installed first."""
 
+    driver: ClassVar[str] = ""
+    """Of libre.sh, which hands claims to such an operator."""
     kinds: ClassVar[tuple[tuple[str, str], ...]] = ()
     """apiVersion and kind of what it acts on."""
     crds: ClassVar[tuple[Object, ...]] = ()
@@ -50,6 +52,8 @@ class Contract:
         """and the extensions that those have which can be used as they are wished."""
         self.written: set[Place] = set()
         """Its Secrets, as of the last look."""
+        self.built: dict[str, Object] = {}
+        """What real servers were made as, by the uid of the object."""
         self.api = api
         if api is not None:
             api.controllers.append(self.step)
@@ -61,6 +65,10 @@ class Contract:
         """The real server behind an object, if it is one that has a server."""
         return None
 
+    def fallen(self, obj: Object) -> Verdict | None:
+        """What is made of an object that had a server while that cannot be used; None: nothing is said of it."""
+        return None
+
     async def stands(self, client: Client, obj: Object) -> bool:
         """Whether an object may go on: with an image, once its server can be used."""
         server = self.server(obj) if self.image else None
@@ -68,8 +76,11 @@ class Contract:
             return True
         if not server.possible:
             return False
-        place = place_of(obj)
-        ready, self.authorities[place] = await stand(client, server, self.image)
+        place, uid = place_of(obj), obj["metadata"]["uid"]
+        if self.built.get(uid) != server.made:
+            self.authorities[place] = await stand(client, server, self.image)
+            self.built[uid] = server.made
+        ready = await is_up(client, server)
         if ready:
             self.standing[place] = tuple(server.extensions)
         return ready
@@ -121,9 +132,11 @@ class Contract:
         for version, kind in self.kinds:
             name = await client.discover(version, kind)
             for obj in await client.list(name):
-                if obj["metadata"].get("deletionTimestamp") or not await self.stands(client, obj):
+                if obj["metadata"].get("deletionTimestamp"):
                     continue
-                found = self.judge(obj)
+                found = self.judge(obj) if await self.stands(client, obj) else self.fallen(obj)
+                if found is None:
+                    continue
                 wanted |= {place_of(secret): secret for secret in found.secrets}
                 if obj.get("status") != found.status:
                     meta, status = obj["metadata"], without_old(obj.get("status"), found.status)

@@ -87,12 +87,17 @@ class Server:
         return self.service.replace(self.owner["metadata"]["name"], self.source, 1) if self.source else ""
 
     @property
+    def made(self) -> Object:
+        """What it is made of: as long as that is the same nothing needs to be done."""
+        return {"extensions": list(self.extensions), "source": self.source, "size": self.size}
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         return tuple(f"{self.service}{end}" for end in ("", f".{self.namespace}", f".{self.namespace}.svc"))
 
 
-async def stand(client: Client, server: Server, image: str) -> tuple[bool, str]:
-    """Makes the server as it should be. Whether it is ready, and who signed its certificate."""
+async def stand(client: Client, server: Server, image: str) -> str:
+    """Makes the server as it should be. Who signed its certificate."""
     kept = await client.get("Secret", server.name, server.namespace)
     authority = base64.b64decode((kept or {}).get("data", {}).get("ca.crt", "")).decode()
     if kept is None:
@@ -100,10 +105,13 @@ async def stand(client: Client, server: Server, image: str) -> tuple[bool, str]:
         authority = tls["ca.crt"]
         values = {**server.credentials, **tls, "replication": secrets.token_urlsafe()}
         await client.apply(build(server, "v1", "Secret", server.name, stringData=values))
-    for wanted in (build_service(server), build_stateful_set(server, image)):
+    for wanted in (build_service(server), build_volume(server), build_stateful_set(server, image)):
         await client.apply(wanted)
-    found = await client.get("StatefulSet", server.name, server.namespace)
-    return observed.is_rolled_out(found), authority
+    return authority
+
+
+async def is_up(client: Client, server: Server) -> bool:
+    return observed.is_rolled_out(await client.get("StatefulSet", server.name, server.namespace))
 
 
 def build(server: Server, api_version: str, kind: str, name: str, **fields: Any) -> Object:
@@ -122,6 +130,12 @@ def build(server: Server, api_version: str, kind: str, name: str, **fields: Any)
 def build_service(server: Server) -> Object:
     spec = {"selector": {"contract-stub": server.name}, "ports": [{"port": 5432, "name": "postgresql"}]}
     return build(server, "v1", "Service", server.service, spec=spec)
+
+
+def build_volume(server: Server) -> Object:
+    """It may grow, as the other operators' do."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": server.size}}}
+    return build(server, "v1", "PersistentVolumeClaim", server.name, spec=spec)
 
 
 def build_stateful_set(server: Server, image: str) -> Object:
@@ -167,19 +181,14 @@ def build_stateful_set(server: Server, image: str) -> Object:
             *({"name": name, "emptyDir": {}} for name in ("run", "tmp")),
             {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
             *({"name": name, "secret": {"secretName": secret}} for name, secret in read.items()),
+            {"name": "data", "persistentVolumeClaim": {"claimName": server.name}},
         ],
-    }
-    volume = {
-        "metadata": {"name": "data"},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": server.size}}},
     }
     spec = {
         "replicas": 1,
         "serviceName": server.service,
         "selector": {"matchLabels": labels},
         "template": {"metadata": {"labels": labels}, "spec": pod},
-        "volumeClaimTemplates": [volume],
-        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete", "whenScaled": "Retain"},
     }
     return build(server, "apps/v1", "StatefulSet", server.name, spec=spec)
 

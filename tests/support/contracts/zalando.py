@@ -55,6 +55,7 @@ CRD = definition(GROUP, "v1", "postgresql", "postgresqls", SPEC)
 class Zalando(Contract):
     """The stub."""
 
+    driver = "zalando"
     kinds = ((f"{GROUP}/v1", "postgresql"),)
     crds = (CRD,)
     mark: ClassVar[str] = "cluster-name"
@@ -72,6 +73,12 @@ class Zalando(Contract):
             return False
         secret = secret_name({"metadata": {"name": clone["cluster"]}}, "standby")
         return (obj["metadata"]["namespace"], secret) not in self.written
+
+    def fallen(self, obj: Object) -> Verdict | None:
+        """While pods are away it says what it said: it writes the status when it makes, changes or syncs a cluster
+        (pkg/cluster/cluster.go, pkg/cluster/sync.go)."""
+        secrets = tuple(self.of_role(obj, role) for role in roles_of(obj))
+        return Verdict(obj["status"], secrets) if obj.get("status") else None
 
     def server(self, obj: Object) -> Server:
         """For the application's database alone: of the prepared one, or of the first there is."""

@@ -12,6 +12,9 @@ from .reads import open_watch, stream
 from .request import Request
 from .routes import NoSuchGroup, find_target
 
+STDOUT, ERROR, CLOSE = 1, 3, 255
+"""Channels of exec."""
+
 
 class Server:
     """Serves a FakeApi: `async with Server(api) as server: server.url`."""
@@ -56,6 +59,8 @@ class Server:
         """One request."""
         if self.token and http.headers.get("Authorization") != f"Bearer {self.token}":
             return self.response(unauthorized())
+        if self.api.programs is not None and http.path.endswith("/exec"):
+            return await self.execute(http)
         body = await http.read() if http.can_read_body else b""
         request = Request(http.method, http.path, http.query, http.headers, body)
         try:
@@ -67,6 +72,22 @@ class Server:
         except Broken:
             return abort(http)
         return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+
+    async def execute(self, http: web.Request) -> web.StreamResponse:
+        """A program in a pod, by WebSocket (v5.channel.k8s.io): it is given all of its input, and answers."""
+        assert self.api.programs is not None
+        socket = web.WebSocketResponse(protocols=("v5.channel.k8s.io",))
+        await socket.prepare(http)
+        given = b""
+        async for message in socket:
+            if message.data[0] == CLOSE:
+                break
+            given += message.data[1:]
+        _, _, _, _, namespace, _, pod, _ = http.path.split("/")
+        await socket.send_bytes(bytes([STDOUT]) + self.api.programs(namespace, pod, given))
+        await socket.send_bytes(bytes([ERROR]) + b'{"status": "Success"}')
+        await socket.close()
+        return socket
 
     def response(self, refusal: Refusal) -> web.Response:
         answer = refuse(refusal)

@@ -53,6 +53,8 @@ class Storage:
         self.tables: dict[tuple[str, str], Table] = {}
         self.deletion = Deletion(self)
         self.controllers: list[Callable[[], None]] = []
+        self.programs: Callable[[str, str, bytes], bytes] | None = None
+        """What answers in place of programs in pods (exec): from namespace, pod and input, over HTTP only."""
         """What `settle` runs besides garbage collection, for example Workloads."""
         self.random = random.Random(seed)
         self.addresses = 0
