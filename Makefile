@@ -12,7 +12,7 @@ UP_ARGS := $(if $(NODES),--nodes $(NODES)) $(if $(SUFFIX),--suffix $(SUFFIX)) $(
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up down purge status check test test-api test-e2e conformance bench format generate verify lock venv clean
+.PHONY: help up down purge status check test test-api test-e2e test-ha conformance bench format generate verify lock venv clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,10 @@ test-api: venv ## Only the tests that need a real API server
 	@$(PYTEST) -m apiserver $(ARGS)
 
 test-e2e: venv ## Only the tests that need the local cluster (root)
-	@$(PYTEST) -m e2e $(ARGS)
+	@$(PYTEST) -m "e2e and not ha" $(ARGS)
+
+test-ha: venv ## Only the tests of Garage, which is compiled first if it is not yet: six minutes on two cores (root)
+	@$(PYTEST) -m ha $(ARGS)
 
 conformance: venv ## Every driver through the same cases on the cluster of the kubeconfig (docs/conformance); DRIVER=static
 	@PYTHONPATH=tests $(VENV)/bin/python -m support.trying $(DRIVER) --report docs/conformance $(ARGS)

@@ -16,8 +16,11 @@ NODES = ("test_operators", "test_nodes", "test_failover")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs real parts is one of two rows, which tools/check runs at once, each with a cluster of its own."""
+    """What needs real parts is one of two rows, which tools/check runs at once, each with a cluster of its own; what
+    takes minutes to compile is in none of them."""
     for item in items:
+        if item.get_closest_marker("ha"):
+            continue
         if item.get_closest_marker("e2e") or item.get_closest_marker("apiserver"):
             story = item.path.parent == E2E and item.path.stem not in NODES
             item.add_marker("stories" if story else "parts")

@@ -47,13 +47,22 @@ def test_what_was_asked_reaches_the_cluster(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(bringup.cluster, "up", lambda wish, show: asked.append(wish))
     wish = Wish(name="coop", nodes=3, suffix="example.org", listen="0.0.0.0", unsafe_etcd=True)
     bringup.start_cluster(wish, bringup.Result(), Quiet())
-    assert {name: getattr(asked[0], name) for name in vars(wish) if name != "example"} == {
+    assert {name: getattr(asked[0], name) for name in vars(wish) if name not in ("example", "images")} == {
         "name": "coop",
         "nodes": 3,
         "suffix": "example.org",
         "listen": "0.0.0.0",
         "unsafe_etcd": True,
     }
+
+
+def test_images_that_no_cluster_needs_are_built_only_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[list[str]] = []
+    monkeypatch.setattr(bringup.images, "build", lambda names, **_: built.append(names) or {})
+    for wish in (Wish(), Wish(images=("garage",))):
+        bringup.build_images(wish, bringup.Result(), Quiet())
+    assert set(built[1]) - set(built[0]) == {"garage"}
+    assert "versitygw" in built[0]
 
 
 def test_the_example_gets_the_names_of_this_cluster(tmp_path: Path) -> None:

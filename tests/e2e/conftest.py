@@ -27,6 +27,7 @@ STORIES = (
     "operators",
     "nodes",
     "failover",
+    "garage",
 )
 """The order the files are run in: those that break things come after those that need them whole."""
 

@@ -135,7 +135,7 @@ async def test_the_example_of_a_profile_is_accepted(kube: Kube) -> None:
 
 
 def test_every_example_is_applied_by_some_test() -> None:
-    elsewhere = {"matrix.yaml", "embedded.yaml", "coop.yaml", "embedded-postgresql-ha.yaml"}
+    elsewhere = {"matrix.yaml", "embedded.yaml", "coop.yaml", "embedded-postgresql-ha.yaml", "embedded-bucket-ha.yaml"}
     """By the fixtures, by `libresh up`, above, and (on three nodes) with the tests of failover."""
     applied = (*EMBEDDED, *UNSERVED, *STATIC, *ELSEWHERE)
     assert {path.name for path in FILES} == elsewhere | {path.name for path in applied}

@@ -14,8 +14,29 @@ from e2e.traffic import longest
 from e2e.waiting import until
 from e2e.world import World
 
-CODE = Path(__file__).with_name("writer.py")
-KEYS = ("host", "port", "username", "password", "database")
+
+@dataclass(frozen=True)
+class Service:
+    """What is written to: the program that does it, the Python of the service's image, and where the connection is."""
+
+    code: Path
+    python: str
+    secret: str
+    keys: tuple[str, ...]
+
+
+POSTGRESQL = Service(
+    Path(__file__).with_name("writer.py"),
+    "/opt/patroni/bin/python",
+    "postgresql-connection",
+    ("host", "port", "username", "password", "database"),
+)
+BUCKET = Service(
+    Path(__file__).with_name("store_writer.py"),
+    "/usr/bin/python3",
+    "bucket-connection",
+    ("host", "port", "region", "bucket", "access-key-id", "secret-access-key"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,11 +99,11 @@ def judge(said: list[dict[str, Any]], stored: set[int]) -> Result:
 
 @asynccontextmanager
 async def writing(
-    world: World, kube: Kube, claim: str, namespace: str, *, node: str, image: str
+    world: World, kube: Kube, claim: str, namespace: str, *, node: str, image: str, service: Service = POSTGRESQL
 ) -> AsyncIterator[Writer]:
     """A client on this node, which has begun to write; it is taken away in the end."""
     writer = Writer(world, namespace, uuid.uuid4().hex[:8])
-    await kube.apply(code(namespace), client(writer, claim, node, image))
+    await kube.apply(code(namespace, service), client(writer, service, claim, node, image))
 
     async def runs() -> bool:
         return bool((await kube.get("Pod", writer.pod, namespace)).get("status", {}).get("phase") == "Running")
@@ -95,19 +116,23 @@ async def writing(
         await kube.delete("Pod", writer.pod, namespace)
 
 
-def code(namespace: str) -> Object:
+def code(namespace: str, service: Service) -> Object:
     metadata = {"name": "writer", "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {CODE.name: CODE.read_text()}}
+    data = {service.code.name: service.code.read_text()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-def client(writer: Writer, claim: str, node: str, image: str) -> Object:
-    secret = f"{claim}-postgresql-connection"
-    env = [{"name": f"DB_{key.upper()}", "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for key in KEYS]
+def client(writer: Writer, service: Service, claim: str, node: str, image: str) -> Object:
+    secret = f"{claim}-{service.secret}"
+    env = [
+        {"name": f"DB_{key.upper().replace('-', '_')}", "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for key in service.keys
+    ]
     container = {
         "name": "writer",
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["/opt/patroni/bin/python", f"/code/{CODE.name}", writer.run],
+        "command": [service.python, f"/code/{service.code.name}", writer.run],
         "env": env,
         "volumeMounts": [{"name": "code", "mountPath": "/code"}],
     }

@@ -296,3 +296,71 @@ def processes_in(cache: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+CARGO = """#!/bin/sh
+echo "$@" >> "$0.log"
+case " $* " in *" --locked "*) ;; *) exit 1 ;; esac
+for word; do case "$word" in --root=*) root="${word#--root=}" ;; esac; done
+mkdir -p "$CARGO_TARGET_DIR" "$root/bin"
+echo work >> "$CARGO_TARGET_DIR/done"
+[ ! -e "$0.fails" ] || exit 1
+wc -l < "$CARGO_TARGET_DIR/done" > "$root/bin/tool"
+"""
+CRATE = '[[layer]]\ncargo = [{crate = "tool", version = "1.2.3", features = ["a", "b"], to = "/usr/bin/tool"}]\n'
+
+
+@pytest.fixture
+def cargo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fake of cargo, which notes how it was called."""
+    path = tmp_path / "bin" / "cargo"
+    path.parent.mkdir()
+    path.write_text(CARGO)
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+    return path
+
+
+@needs_zstd
+def test_a_crate_is_compiled_once_with_what_was_published_with_it(source: Path, tmp_path: Path, cargo: Path) -> None:
+    write_recipe(source, "rust", rest=CRATE)
+    for _ in range(2):
+        build(source, tmp_path / "cache", "rust")
+    words = cargo.with_name("cargo.log").read_text()
+    assert words.startswith("install tool --version==1.2.3 --locked --no-default-features --features=a,b --root=")
+    assert words.count("install") == 1
+    (tree,) = images.image_tree("rust", source, tmp_path / "cache")
+    assert os.access(tree / "usr/bin/tool", os.X_OK)
+    assert not list((tmp_path / "cache" / "shared").glob("cargo-*"))
+
+
+@needs_zstd
+def test_what_a_failed_build_compiled_is_used_by_the_next(source: Path, tmp_path: Path, cargo: Path) -> None:
+    write_recipe(source, "rust", rest=CRATE)
+    cargo.with_name("cargo.fails").touch()
+    with pytest.raises(LibreshError, match=r"the crate tool 1\.2\.3"):
+        build(source, tmp_path / "cache", "rust")
+    cargo.with_name("cargo.fails").unlink()
+    build(source, tmp_path / "cache", "rust")
+    (tree,) = images.image_tree("rust", source, tmp_path / "cache")
+    assert (tree / "usr/bin/tool").read_text().strip() == "2"
+
+
+def test_a_crates_version_and_features_name_its_layer_and_no_other(source: Path) -> None:
+    write_recipe(source, "rust", rest=CRATE)
+    before, other = key_of(source, "rust"), key_of(source)
+    for old, new in (("1.2.3", "1.2.4"), ('"b"', '"c"')):
+        write_recipe(source, "rust", rest=CRATE.replace(old, new))
+        assert key_of(source, "rust") != before
+    assert key_of(source) == other
+
+
+def test_what_is_missing_to_compile_a_crate_is_said(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_recipe(source, "rust", rest=CRATE)
+    monkeypatch.setattr(builder, "require_tools", lambda: None)
+    monkeypatch.setattr(shutil, "which", lambda tool, path=None: None)
+    with pytest.raises(LibreshError, match="cargo, gcc, make") as caught:
+        build(source, tmp_path / "cache", "rust")
+    assert "cargo-web" in str(caught.value.hint)

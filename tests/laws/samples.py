@@ -25,6 +25,7 @@ CLAIM_PARAMETERS: dict[str, dict[str, Any]] = {"OIDCClient": {"redirectUris": ["
 VARIANTS: dict[tuple[str, str], list[dict[str, Any]]] = {
     ("PostgreSQL", "embedded"): [{"members": 3}],
     ("PostgreSQL", "zalando"): [{"archive": True, "tls": {"secretName": "tls"}}],
+    ("Bucket", "embedded"): [{"members": 3}],
 }
 """Parameters that make a driver do something else than without them: the laws hold for these, too."""
 

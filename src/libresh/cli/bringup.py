@@ -51,6 +51,8 @@ class Wish:
     suffix: str | None = None
     listen: str | None = None
     unsafe_etcd: bool | None = None
+    images: tuple[str, ...] = ()
+    """What it shall run besides: images that no cluster needs by itself."""
     example: Path | None = None
     """The objects to apply at the end; None for none."""
 
@@ -84,7 +86,7 @@ def plan(wish: Wish) -> tuple[list[Step], Result]:
     steps = [
         Step("machine", "look at this machine", check_machine),
         Step("programs", "compile the cluster's programs", compile_programs, ("machine",)),
-        Step("images", "build the images", lambda show: build_images(result, show), ("machine",)),
+        Step("images", "build the images", lambda show: build_images(wish, result, show), ("machine",)),
         Step("cluster", "start the cluster", lambda show: start_cluster(wish, result, show), ("programs",)),
         Step("kinds", "teach it libre.sh's kinds", lambda show: install_kinds(result, show), ("cluster",)),
         Step("loading", "load the images", lambda show: load_images(result, show), ("cluster", "images")),
@@ -157,9 +159,9 @@ def compile_programs(show: Show) -> None:
     programs.build_programs(show)
 
 
-def build_images(result: Result, show: Show) -> None:
-    """All images a cluster runs; what did not change comes from the cache."""
-    names = sorted(name for name in images.references(PREFIX) if name not in NOT_RUN)
+def build_images(wish: Wish, result: Result, show: Show) -> None:
+    """All images a cluster runs, and those asked for; what did not change comes from the cache."""
+    names = sorted({name for name in images.references(PREFIX) if name not in NOT_RUN} | {*wish.images})
 
     def progress(step: images.Progress) -> None:
         show.say(f"{step.image}: {step.step}")

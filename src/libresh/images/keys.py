@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from libresh.errors import LibreshError
-from libresh.images.recipes import Catalog, Copy, GoBinary, Layer, Recipe
+from libresh.images.recipes import CargoBinary, Catalog, Copy, GoBinary, Layer, Recipe
 
 FORMAT = 2
 """Raise it when the builder itself changes what it makes from the same recipe."""
@@ -53,6 +53,11 @@ def go_key(binary: GoBinary) -> str:
     return _hash(_go(binary))
 
 
+def cargo_key(binary: CargoBinary) -> str:
+    """A version of a crate never changes, and with it comes the list of all that it is made of."""
+    return _hash(dataclasses.asdict(binary))
+
+
 def files_below(path: Path) -> Iterator[Path]:
     """The files of a folder in a fixed order, without what tools leave behind in a checkout."""
     if not path.is_dir() or path.is_symlink():
@@ -67,6 +72,8 @@ def _layer(catalog: Catalog, layer: Layer) -> dict[str, Any]:
     described = dataclasses.asdict(dataclasses.replace(layer, copy=(), go=(), stage=None))
     described["copy"] = [_copy(item) for item in layer.copy]
     described["go"] = [_go(item) for item in layer.go]
+    if not layer.cargo:
+        del described["cargo"]  # as layers were named before there was Rust
     if layer.stage:
         described["stage"] = {
             "builder": layer_keys(catalog, catalog.recipe(layer.stage.builder)),

@@ -16,7 +16,7 @@ from typing import IO
 
 from libresh.errors import LibreshError
 from libresh.images import host, keys, sandbox
-from libresh.images.recipes import Copy, Debian, GoBinary, Layer
+from libresh.images.recipes import CargoBinary, Copy, Debian, GoBinary, Layer
 from libresh.images.store import Store, publish
 
 MEDIA_TYPE = "application/vnd.oci.image.layer.v1.tar+zstd"
@@ -119,7 +119,9 @@ def apply(
     settings.env["SOURCE_DATE_EPOCH"] = str(source_date(debian))
     if layer.stage:
         _run_stage(store, layer, stage, settings, log, out)
-    files = [_prepared_go(store, binary) for binary in layer.go] + list(layer.copy)
+    programs = [_prepared_go(store, binary) for binary in layer.go]
+    programs += [_prepared_cargo(store, binary) for binary in layer.cargo]
+    files = [*programs, *layer.copy]
     if not layer.stage and not any((item.tree / "usr/bin/sh").exists() for item in below):
         # An image from nothing has no shell to run anything with, nor links that a copy could go astray on.
         for item in files:
@@ -219,6 +221,53 @@ def _go() -> str:
     found = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
     if found is None:
         raise LibreshError("go-missing", "There is no go command to compile an image's programs with", "install Go")
+    return found
+
+
+RUST_PACKAGES = "cargo, gcc and make: Debian 12 has cargo-web, rustup.rs a new cargo for others"
+QUICK = {"LTO": "off", "CODEGEN_UNITS": "16", "OPT_LEVEL": "2", "STRIP": "symbols"}
+"""Settings of Rust's release profile: half the time to compile, for programs that wait for disks and networks."""
+
+
+def _prepared_cargo(store: Store, binary: CargoBinary) -> Copy:
+    """The compiled program, from the cache or compiled now."""
+    target = store.cargo_binary(keys.cargo_key(binary))
+    with store.locked(f"cargo-{target.name}"):
+        done = store.shared(f"cargo-{target.name}")
+        if not target.exists():
+            _compile_crate(binary, target, done, store)
+        shutil.rmtree(done)
+    return Copy(target, binary.to, 0o755)
+
+
+def _compile_crate(binary: CargoBinary, target: Path, done: Path, store: Store) -> None:
+    """Minutes long: what a build that was ended had compiled stays in `done` until there is a program."""
+    log = store.log(f"cargo-{target.name}")
+    with store.workspace() as work, open(log, "wb") as output:
+        crate = [binary.crate, f"--version=={binary.version}", "--locked"]
+        features = ["--no-default-features", f"--features={','.join(binary.features)}"]
+        command = [_cargo(), "install", *crate, *features, f"--root={work}", "--no-track"]
+        home = os.environ.get("CARGO_HOME", str(Path.home() / ".cargo"))
+        places = {home: "/cargo", str(done): "/build"}
+        env = os.environ | {f"CARGO_PROFILE_RELEASE_{name}": value for name, value in QUICK.items()}
+        env |= {
+            "CARGO_TARGET_DIR": str(done),
+            "RUSTFLAGS": " ".join(f"--remap-path-prefix={here}={there}" for here, there in places.items()),
+        }
+        code = subprocess.run(command, cwd=work, env=env, stdout=output, stderr=output).returncode
+        if code != 0:
+            raise _failure(f"Compiling the crate {binary.crate} {binary.version}", log)
+        publish(work / "bin" / Path(binary.to).name, target)
+
+
+def _cargo() -> str:
+    found = shutil.which("cargo") or shutil.which(str(Path.home() / ".cargo/bin/cargo"))
+    missing = [tool for tool in ("gcc", "make") if shutil.which(tool) is None]
+    if found is None or missing:
+        lacking = missing if found else ["cargo", *missing]
+        raise LibreshError(
+            "rust-missing", f"Compiling a Rust program needs {', '.join(lacking)}", f"install {RUST_PACKAGES}"
+        )
     return found
 
 

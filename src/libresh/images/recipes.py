@@ -42,6 +42,16 @@ class GoBinary:
 
 
 @dataclass(frozen=True)
+class CargoBinary:
+    """A program of a published Rust crate, with the dependencies published with it, and just these features."""
+
+    crate: str
+    version: str
+    features: tuple[str, ...]
+    to: str
+
+
+@dataclass(frozen=True)
 class Stage:
     """Commands run in another image's filesystem, of which only `export` is kept: compilers stay outside."""
 
@@ -58,6 +68,7 @@ class Layer:
     stage: Stage | None = None
     apt: tuple[str, ...] = ()
     go: tuple[GoBinary, ...] = ()
+    cargo: tuple[CargoBinary, ...] = ()
     copy: tuple[Copy, ...] = ()
     directories: tuple[Directory, ...] = ()
     run: tuple[str, ...] = ()
@@ -214,6 +225,7 @@ class _Reader:
             stage=self._stage(stage) if stage else None,
             apt=tuple(data.get("apt", ())),
             go=tuple(self._go(item) for item in data.get("go", ())),
+            cargo=tuple(_cargo(item) for item in data.get("cargo", ())),
             copy=tuple(self._copy(item) for item in data.get("copy", ())),
             directories=tuple(_directory(item) for item in data.get("directories", ())),
             run=tuple(data.get("run", ())),
@@ -236,6 +248,10 @@ class _Reader:
 
     def _go(self, data: dict[str, Any]) -> GoBinary:
         return GoBinary(self.root / "build" / "go" / data["module"], data["package"], data["to"])
+
+
+def _cargo(data: dict[str, Any]) -> CargoBinary:
+    return CargoBinary(data["crate"], data["version"], tuple(data.get("features", ())), data["to"])
 
 
 def _directory(data: dict[str, Any]) -> Directory:

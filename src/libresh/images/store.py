@@ -24,7 +24,7 @@ class Store:
     def __init__(self, root: Path | None = None) -> None:
         configured = os.environ.get("LIBRESH_CACHE")
         self.root = root or (Path(configured) / "images" if configured else DEFAULT)
-        for name in ("layers", "images", "archives", "go", "work", "locks", "logs", "shared"):
+        for name in ("layers", "images", "archives", "go", "cargo", "work", "locks", "logs", "shared"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
     def layer(self, key: str) -> Path:
@@ -38,6 +38,9 @@ class Store:
 
     def go_binary(self, key: str) -> Path:
         return self.root / "go" / key
+
+    def cargo_binary(self, key: str) -> Path:
+        return self.root / "cargo" / key
 
     def log(self, name: str) -> Path:
         return self.root / "logs" / f"{name}.log"

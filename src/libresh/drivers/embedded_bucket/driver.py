@@ -1,37 +1,25 @@
-"""Bucket by versitygw: an S3 server of its own for each claim, over a folder on a volume."""
+"""Bucket by an S3 server of its own for each claim: versitygw over a folder on a volume, or three members of Garage.
+
+What one server keeps the other cannot read: a claim stays with what it was begun with, and finds it again by name only
+with a class of as many members.
+"""
 
 from typing import Annotated, Any
+from typing import Literal as OneOf
 
 import msgspec
 
 from libresh.api.claims import Quantity
-from libresh.api.objectstore import Bucket
-from libresh.drivers.children import Children
-from libresh.drivers.connection import TYPES
+from libresh.drivers.embedded_bucket import garage, versitygw
+from libresh.drivers.embedded_bucket.names import bucket_of
 from libresh.drivers.model import Ask, Provision, Seen
-from libresh.drivers.outcomes import outcome_of_workload, refuse_volume
-from libresh.plan import naming, objects
-from libresh.plan.actions import (
-    Action,
-    Apply,
-    From,
-    Literal,
-    Mint,
-    Object,
-    Random,
-    Ref,
-    SecretKey,
-    Template,
-    Value,
-)
+from libresh.drivers.outcomes import refuse_volume
+from libresh.plan.actions import Ref
 from libresh.plan.decision import Stalled
 from libresh.ports import Watched
 
-PORT = 7070
-REGION = "us-east-1"
-"""The region S3 clients assume when they are told none."""
-VERSION = "1.8.0"
-DATA = "/data"
+VERSIONING_NOT_SERVED = "VersioningNotServed"  # the claim asks for versions of objects, the class cannot keep them
+LEFT_BY_OTHERS = "LeftByOtherServer"  # volumes of another number of members are there under the claim's name
 
 
 class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -40,10 +28,17 @@ class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     storage_class: str | None = None
     """The StorageClass of the volumes. Absent: the cluster's default."""
     memory: Annotated[Quantity, msgspec.Meta(description="The most memory each server may use.")] = "256Mi"
+    members: Annotated[
+        OneOf[1, 3],
+        msgspec.Meta(
+            description="One (versitygw), or three (Garage) on three nodes: then any one of them may fail. Three have "
+            "no versioning, and the image garage must be in the cluster."
+        ),
+    ] = 1
 
 
 class EmbeddedBucket:
-    """Serves Bucket claims with one versitygw each."""
+    """Serves Bucket claims with one versitygw each, or three members of Garage."""
 
     name = "embedded"
     claim_kind = "Bucket"
@@ -51,140 +46,60 @@ class EmbeddedBucket:
     watches = (
         Watched("StatefulSet", writes=True),
         Watched("Service", writes=True),
+        Watched("ConfigMap", writes=True),
         Watched("PersistentVolumeClaim", writes=True),
         Watched("NetworkPolicy", writes=True),
+        Watched("PodDisruptionBudget", writes=True),
         Watched("Secret", writes=True),
     )
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:
-        """A volume of its own, which grows where the StorageClass lets it."""
-        return ("expand", "quota", "versioning")
+        """Volumes of its own, which grow where the StorageClass lets them. Only three members survive a node; only one
+        keeps versions."""
+        return ("expand", "ha", "quota") if parameters.members > 1 else ("expand", "quota", "versioning")
 
     def refuse(self, ask: Ask) -> Stalled | None:
-        """A file system needs some room."""
-        return refuse_volume("spec.parameters.storage", bucket_of(ask).spec.parameters.storage, least="64Mi")
+        """A file system needs some room; Garage has no versions."""
+        wanted = bucket_of(ask).spec.parameters
+        if ask.parameters.members > 1 and wanted.versioning:
+            return Stalled(
+                VERSIONING_NOT_SERVED,
+                f"spec.parameters.versioning: ServiceClass {ask.class_name} has parameters.members: 3, whose server "
+                f"(Garage) keeps no versions of objects; set it to false, or name a class that can do versioning",
+            )
+        return refuse_volume("spec.parameters.storage", wanted.storage, least="64Mi")
 
     def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
-        names = names_of(ask)
-        return (names.ref("StatefulSet"), *kept_refs(names))
+        return (*server_of(ask).looks_at(ask), *left_refs(ask))
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
-        names = names_of(ask)
-        credentials = seen.secret(names.ref("Secret", "credentials"))
-        actions: tuple[Action, ...] = (plan_credentials(names), *plan_access(ask))
-        if credentials is not None:
-            actions += (Apply(build_server(ask, credentials.digest)),)
-        volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
-        return Provision(
-            outcome=outcome_of_workload("The S3 server", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume),
-            actions=actions,
-            connection=connection_of(names),
-            instance=f"{names.ref('StatefulSet')} (versitygw)",
-            kept=kept_refs(names),
-        )
+        left = [ref for ref in left_refs(ask) if seen.get(ref)]
+        if left:
+            # Nothing is this claim's then: what lies there is not touched when it is deleted.
+            return Provision(refuse_left(ask, left), instance=server_of(ask).instance_of(ask))
+        provision: Provision = server_of(ask).plan(ask, seen)
+        return provision
 
 
-def bucket_of(ask: Ask) -> Bucket:
-    assert isinstance(ask.claim, Bucket)
-    return ask.claim
+def server_of(ask: Ask) -> Any:
+    """The module of the server that a class is for."""
+    return versitygw if ask.parameters.members == 1 else garage
 
 
-def names_of(ask: Ask) -> Children:
-    return Children(ask.claim, "s3", "versitygw", VERSION)
+def left_refs(ask: Ask) -> tuple[Ref, ...]:
+    """The volumes that a claim of this name would have with the other server."""
+    return garage.volumes_of(ask) if ask.parameters.members == 1 else versitygw.volumes_of(ask)
 
 
-def kept_refs(names: Children) -> tuple[Ref, ...]:
-    """The objects, and the key to them."""
-    return (names.ref("PersistentVolumeClaim", "data"), names.ref("Secret", "credentials"))
-
-
-def bucket_name(names: Children) -> str:
-    """The bucket's name: the claim's, made long enough for S3 (three letters at least)."""
-    name = names.claim.name
-    return name if len(name) >= 3 else f"{name}-bucket"
-
-
-def plan_credentials(names: Children) -> Mint:
-    """The key, made once."""
-    space, connection = names.claim.namespace, names.claim.connection_secret
-    return Mint(
-        names.kept("credentials"),
-        {
-            "access-key-id": Random(12, "hex", recover=(SecretKey(space, connection, "access-key-id"),)),
-            "secret-access-key": Random(32, recover=(SecretKey(space, connection, "secret-access-key"),)),
-        },
+def refuse_left(ask: Ask, left: list[Ref]) -> Stalled:
+    """What one server has left another cannot take on."""
+    here, there = ("one member", 3) if ask.parameters.members == 1 else ("three members", 1)
+    return Stalled(
+        LEFT_BY_OTHERS,
+        f"spec.className: this class has {here}, but an earlier claim of this name had {there}, and what it left "
+        f"({', '.join(ref.name for ref in left)}) is another server's: make the claim anew with a class that has "
+        f"parameters.members: {there}, or by another name, or delete these volumes if the objects may go",
     )
-
-
-def connection_of(names: Children) -> dict[str, Value]:
-    """The connection secret, as published for every Bucket."""
-    space, endpoint = names.claim.namespace, f"http://{names.host}:{PORT}"
-    return {
-        "type": Literal(TYPES["Bucket"]),
-        "provider": Literal("embedded"),
-        "host": Literal(names.host),
-        "port": Literal(str(PORT)),
-        "endpoint": Literal(endpoint),
-        "region": Literal(REGION),
-        "bucket": Literal(bucket_name(names)),
-        "access-key-id": From(SecretKey(space, names.named("credentials"), "access-key-id")),
-        "secret-access-key": From(SecretKey(space, names.named("credentials"), "secret-access-key")),
-        "uri": Template(
-            f"s3://${{id}}:${{secret}}@{names.host}:{PORT}/{bucket_name(names)}",
-            {"id": "access-key-id", "secret": "secret-access-key"},
-            quote="url",
-        ),
-    }
-
-
-def plan_access(ask: Ask) -> tuple[Action, ...]:
-    """How the server is found, who may reach it, and its volume."""
-    names = names_of(ask)
-    inside = [{"from": names.admitted, "ports": [{"port": PORT, "protocol": "TCP"}]}]
-    size = bucket_of(ask).spec.parameters.storage
-    return (
-        Apply(objects.build_service(names.owned(), {"s3": PORT}, selector=names.selector)),
-        Apply(objects.build_network_policy(names.owned(), selector=names.selector, ingress=inside, egress=())),
-        Apply(objects.build_volume_claim(names.kept("data"), size, ask.parameters.storage_class)),
-    )
-
-
-def build_server(ask: Ask, credentials_digest: str) -> Object:
-    """The server. A bucket is a folder, made before it starts."""
-    names = names_of(ask)
-    data = objects.from_claim("data", DATA, names.named("data"))
-    image = ask.settings.image("versitygw", VERSION)
-    folder = f"{DATA}/objects/{bucket_name(names)}"
-    versioning = bucket_of(ask).spec.parameters.versioning
-    prepare = objects.Container(
-        name="prepare", image=image, command=("mkdir", "-p", folder, f"{DATA}/versions"), mounts=(data,)
-    )
-    container = objects.Container(
-        name="versitygw",
-        image=image,
-        command=("versitygw",),
-        args=(
-            f"--port=:{PORT}",
-            f"--region={REGION}",
-            "--health=/health",
-            "posix",
-            *((f"--versioning-dir={DATA}/versions",) if versioning else ()),
-            f"{DATA}/objects",
-        ),
-        env={
-            "ROOT_ACCESS_KEY": objects.env_from_secret(names.named("credentials"), "access-key-id"),
-            "ROOT_SECRET_KEY": objects.env_from_secret(names.named("credentials"), "secret-access-key"),
-        },
-        ports={"s3": PORT},
-        mounts=(data, objects.empty_dir("tmp", "/tmp")),
-        resources=objects.Resources(cpu="20m", memory="48Mi", memory_limit=ask.parameters.memory),
-        startup=objects.Probe(port=PORT, path="/health", period=1, failures=600),
-        readiness=objects.Probe(port=PORT, path="/health", period=5),
-        liveness=objects.Probe(port=PORT, path="/health", period=10, timeout=5, failures=6),
-    )
-    pod = objects.Pod((container,), init=(prepare,), grace=30)
-    content = naming.digest_of(versioning, credentials_digest)
-    return objects.build_stateful_set(names.owned(), pod, selector=names.selector, service=names.name, content=content)
 
 
 DRIVERS = (EmbeddedBucket(),)

@@ -21,13 +21,8 @@ from libresh.api.database import PostgreSQL
 from libresh.api.quantity import parse
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
-from libresh.drivers.embedded_postgresql.members import (
-    Member,
-    content_of_member,
-    due_members,
-    outcome_of_members,
-    with_quorum,
-)
+from libresh.drivers.embedded_postgresql.members import Member, due_members, outcome_of_members, with_quorum
+from libresh.drivers.members import MEMBER_LABEL, content_of_member, pods_of
 from libresh.drivers.model import Ask, Provision, Seen
 from libresh.drivers.outcomes import outcome_of_workload, refuse_volume
 from libresh.plan import naming, objects
@@ -53,7 +48,7 @@ PORT, REST_PORT = 5432, 8008
 ROLE = "app"
 DATA = "/var/lib/postgresql/data"
 SOCKETS = "/var/run/postgresql"
-SCOPE_LABEL, ROLE_LABEL, MEMBER_LABEL = "libre.sh/scope", "libre.sh/role", "libre.sh/member"
+SCOPE_LABEL, ROLE_LABEL = "libre.sh/scope", "libre.sh/role"
 PATRONI_NOTES = ("config", "leader", "failover", "sync")
 PASSWORDS = ("password", "superuser-password", "replication-password")
 MOST_MEMBERS = 3
@@ -241,7 +236,7 @@ def plan_three(ask: Ask, names: Names, seen: Seen, credentials: str | None) -> t
     """Three members that know of each other: what may be written of them now, and how they stand together."""
     wanted = [build_one_of_three(ask, names, credentials or "", number) for number in range(MOST_MEMBERS)]
     members = [
-        Member(obj, seen.get(ref), tuple(pods_of(number, seen)))
+        Member(obj, seen.get(ref), pods_of(number, seen.pods))
         for number, (obj, ref) in enumerate(zip(wanted, names.workloads(MOST_MEMBERS), strict=True))
     ]
     if waits_for_replica(ask.parameters):
@@ -255,10 +250,6 @@ def plan_three(ask: Ask, names: Names, seen: Seen, credentials: str | None) -> t
 def waits_for_replica(parameters: Parameters) -> bool:
     """Whether a write is acknowledged only once a second member has it."""
     return parameters.members > 1 and parameters.synchronous
-
-
-def pods_of(number: int, seen: Seen) -> list[Object]:
-    return [pod for pod in seen.pods if pod["metadata"].get("labels", {}).get(MEMBER_LABEL) == str(number)]
 
 
 def names_of(ask: Ask) -> Names:
