@@ -44,6 +44,8 @@ async def run(port: int, folder: str) -> None:
     files = sorted(Path(folder).glob("*.yaml")) if folder else []
     crds = [crd for path in files for crd in yaml.safe_load_all(path.read_text()) if crd]
     api = FakeApi(crds=crds)
+    # As every API server makes it.
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system"}})
     Workloads(api)
     async with OpenServer(api, port=port) as server, api.live(0.05):
         print(server.url, flush=True)
