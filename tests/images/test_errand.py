@@ -231,7 +231,7 @@ def test_what_another_cluster_made_is_left_alone_until_it_is_handed_over(errand:
     errands = errand("postgresql", **pg_order("team_a"))
     assert errands.do("provide") == 0, errands.words
     for task in ("provide", "remove"):
-        assert errands.do(task, "other", cluster="two") == 3
+        assert errands.do(task, "theirs", cluster="two") == 3, errands.words
         assert "another cluster made for its own PostgreSQL team/team_a (one)" in errands.words
         assert "set namePrefix" in errands.words
     assert query(errands, "team_a", "first", "SELECT 1") == "[(1,)]"
@@ -412,7 +412,7 @@ def test_a_user_of_another_cluster_is_left_alone(errand: Any, valkey: Running) -
     errands = errand("redis", **redis_order("a"))
     assert errands.do("provide") == 0, errands.words
     for task in ("provide", "remove"):
-        assert errands.do(task, "other", cluster="two") == 3
+        assert errands.do(task, "theirs", cluster="two") == 3
         assert "another cluster made for its own Redis team/a (one)" in errands.words
     assert tell(errands, "team.a", "first", "SET team:a:x 1", "GET team:a:x") == ["true", '"1"']
     assert "NoPermission" in tell(errands, "team.a", "first", "SET libre.sh:cluster:one 1")[0]
