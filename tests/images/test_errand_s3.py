@@ -1,114 +1,60 @@
 """Errands for buckets, out of the image, against versitygw out of its own: a real S3 that makes no users by AWS' API.
 
-The API server that the key is given back to is a fake: it takes one Secret over TLS, and looks at the token.
+The API server that the key is given back to is a fake (places.py).
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import ssl
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 from containers import Running, wait_for_port
-from test_errand import ENV, PYTHON, SECRETS, WORDS, certify
+from errands import Errands
+from places import Place
 
 pytestmark = pytest.mark.e2e
 
 PORT, DATA = 17071, "/var/lib/versitygw"
-ACCOUNT = "/etc/account"
 ROOT = ("root-key", "of-the-administrator")
 BUCKET = "team-mine-0123456789abcdef"
 SERVER = f"127.0.0.1:{PORT}"
 
 
-class FakeApiServer:
-    """Takes a Secret as the API server would."""
-
-    def __init__(self, running: Running) -> None:
-        self.given: dict[str, str] = {}
-        self.asked: list[str] = []
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_PATCH(self) -> None:
-                assert self.headers["Authorization"] == "Bearer of-the-pod"
-                assert self.headers["Content-Type"] == "application/apply-patch+yaml"
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                fake.asked.append(self.path)
-                fake.given = {key: base64.b64decode(value).decode() for key, value in body["data"].items()}
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None: ...
-
-        authority = certify(running, "127.0.0.1")
-        folder = running.volume("/etc/tls")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        running.volume(ACCOUNT, {"token": "of-the-pod", "ca.crt": authority})
-
-
 class Buckets:
-    """The program, run as a Job would run it."""
+    """The program, and the place that it gives keys back to."""
 
     def __init__(self, running: Running) -> None:
-        self.running = running
-        self.api = FakeApiServer(running)
-        self.order: dict[str, Any] = {
-            "host": "127.0.0.1",
-            "port": PORT,
-            "endpoint": f"http://{SERVER}",
-            "region": "us-east-1",
-            "pathStyle": True,
-            "iam": None,
-            "for": "Bucket team/mine",
-            "cluster": "here",
-            "class": "outside",
-            "bucket": BUCKET,
-            "keys": "shared",
-            "editions": ["first"],
-            "versioning": False,
-            "lifecycle": None,
-            "origins": [],
-        }
+        self.place = Place()
+        self.errands = Errands(
+            running,
+            "s3",
+            port=PORT,
+            endpoint=f"http://{SERVER}",
+            region="us-east-1",
+            pathStyle=True,
+            iam=None,
+            cluster="here",
+            bucket=BUCKET,
+            keys="shared",
+            editions=["first"],
+            versioning=False,
+            lifecycle=None,
+            origins=[],
+            **{"for": "Bucket team/mine"},
+        )
+        self.errands.env["SSL_CERT_FILE"] = "/etc/ssl/certs/ca-certificates.crt"
+        self.place.show(self.errands)
 
     def do(self, task: str, **order: Any) -> int:
-        folder = self.running.volume(SECRETS)
-        for path in folder.iterdir():
-            path.unlink()
         admin = {"admin-access-key-id": ROOT[0], "admin-secret-access-key": ROOT[1]}
-        self.running.volume(SECRETS, admin | self.api.given)
-        (self.running.volume(WORDS) / "log").unlink(missing_ok=True)
-        env = ENV | {
-            "LIBRESH_ORDER": json.dumps(self.order | order),
-            "LIBRESH_GIVES": "team/mine-s3-credentials",
-            "LIBRESH_ACCOUNT": ACCOUNT,
-            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
-            "KUBERNETES_SERVICE_PORT": str(self.api.server.server_port),
-            "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
-        }
-        command = [PYTHON, "-m", "libresh_errand", "s3", task]
-        process = self.running.start(command, [SECRETS, WORDS, ACCOUNT], env)
-        output = process.communicate(timeout=120)[0].decode()
-        assert "Traceback" not in output
-        assert ROOT[1] not in output
-        return process.returncode
+        return self.errands.do(task, ROOT[1], secrets=admin | self.place.data, **order)
 
     @property
     def words(self) -> str:
-        path: Path = self.running.volume(WORDS) / "log"
-        return path.read_text() if path.exists() else ""
+        return self.errands.words
 
 
 @pytest.fixture
@@ -121,7 +67,7 @@ def buckets(container: Callable[[str], Running]) -> Iterator[Buckets]:
     wait_for_port(PORT)
     found = Buckets(container("errand"))
     yield found
-    found.api.server.shutdown()
+    found.place.stop()
 
 
 def s3() -> Any:
@@ -138,17 +84,14 @@ def test_a_server_that_makes_no_users_is_refused_before_anything_is_made(buckets
     assert buckets.do("provide", keys="own") == 3
     assert buckets.words.startswith(f"ServiceClass outside: spec.parameters.keys: {SERVER} makes no users for this key")
     assert s3().list_buckets()["Buckets"] == []
-    assert buckets.api.asked == []
+    assert buckets.place.data == {}
     assert buckets.do("remove", keys="own", editions=[]) == 0, buckets.words
 
 
 def test_a_bucket_is_made_marked_used_and_removed_with_all_its_versions(buckets: Buckets) -> None:
     for _ in range(2):
         assert buckets.do("provide", versioning=True) == 0, buckets.words
-    assert set(buckets.api.asked) == {
-        "/api/v1/namespaces/team/secrets/mine-s3-credentials?fieldManager=libresh-errand&force=true"
-    }
-    given = buckets.api.given
+    given = buckets.place.data
     assert (given["first.access-key-id"], given["first.secret-access-key"]) == ROOT
     assert {key for key in given if key.startswith("can.")} >= {"can.versioning", "can.tags"}
     assert "can.scoped-key" not in given

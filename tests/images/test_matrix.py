@@ -41,7 +41,7 @@ SPEC = {
     "settings": {"federation": False},
 }
 SUBSCRIBED = "Successfully subscribed to redis"
-"""What Synapse says once the server has let it in; that it is connected it says before any certificate was looked at."""
+"""Said once the server has let Synapse in; that it is connected it says before any certificate was looked at."""
 KEYS = {"macaroon-secret-key": "m" * 32, "form-secret": "f" * 32, "registration-shared-secret": "r" * 32}
 
 
