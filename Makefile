@@ -36,7 +36,7 @@ status: ## What runs, what is wrong and what to do
 venv: ## The Python environment for working on libre.sh, in .venv
 	@tools/venv dev
 
-check: venv ## The fast part: format, lint, types, layers, unit and law tests (two minutes)
+check: venv ## The fast part: format, lint, types, layers, unit and law tests (a minute)
 	@tools/check $(ARGS)
 
 test: venv ## Everything: check, then the tests on a real API server and a real cluster (root)
