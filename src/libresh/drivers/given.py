@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from libresh.api.claims import Claim
 from libresh.drivers import errands
-from libresh.drivers.accounts import PREPARING, ROTATE, ROTATING, with_way_out
+from libresh.drivers.accounts import AT_ONCE, PREPARING, ROTATE, ROTATING, unsure, with_way_out
 from libresh.drivers.children import Children
 from libresh.drivers.errands import Errand
 from libresh.drivers.model import Ask, Provision, Seen, Withdrawal
@@ -28,7 +28,6 @@ from libresh.ports import SecretView
 
 FIRST = "first"
 CAN = "can."
-AT_ONCE = timedelta(0)
 
 
 @dataclass(frozen=True)
@@ -152,12 +151,6 @@ def edition_of(record: str) -> str:
 def base_of(edition: str) -> str:
     """What asked for an edition, whichever successor of the first one that is."""
     return edition.partition("-")[0]
-
-
-def unsure(record: str) -> str:
-    """The record while a later errand may have told the server something else: the edition is the published one."""
-    edition, separator, _ = record.partition("/")
-    return edition + separator
 
 
 def wanted_editions(given: Given, known: str) -> tuple[str, ...]:
