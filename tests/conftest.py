@@ -12,18 +12,25 @@ from support.manifests import crds
 from support.widgets import CRDS
 
 E2E = Path(__file__).parent / "e2e"
+LOCAL = Path(__file__).parent / "local"
 NODES = ("test_operators", "test_nodes", "test_failover")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs real parts is one of two rows, which tools/check runs at once, each with a cluster of its own; what
-    takes minutes to compile is in none of them."""
+    """What needs real parts is in one of three rows, which tools/check runs at once; what takes minutes to compile is
+    in none of them."""
     for item in items:
         if item.get_closest_marker("ha"):
             continue
         if item.get_closest_marker("e2e") or item.get_closest_marker("apiserver"):
-            story = item.path.parent == E2E and item.path.stem not in NODES
-            item.add_marker("stories" if story else "parts")
+            item.add_marker(row_of(item.path))
+
+
+def row_of(file: Path) -> str:
+    """The row that the tests of a file are in."""
+    if file.parent == LOCAL or (file.parent == E2E and file.stem in NODES):
+        return "nodes"
+    return "stories" if file.parent == E2E else "parts"
 
 
 @pytest.fixture

@@ -284,9 +284,9 @@ def test_killed_at_any_moment_it_is_done_again(errand: Any, postgresql: Running)
     whole = time.monotonic() - started
     assert errands.do("remove", passwords=[]) == 0
     for task in ("provide", "remove"):
-        for part in range(1, 9):
+        for part in range(1, 6):
             process = errands.begin(task, {"password": "first"})
-            time.sleep(whole * part / 9)
+            time.sleep(whole * part / 6)
             process.kill()
             process.wait()
         assert errands.do(task) == 0, errands.words
