@@ -157,7 +157,7 @@ def type_of(field: Object) -> str:
     if field.get("format") == "date-time":
         return "time"
     if field.get("type") == "array":
-        return f"list of {type_of(field['items'])}s"
+        return f"list of {type_of(field['items'])}" + ("" if "enum" in field["items"] else "s")
     if field.get("x-kubernetes-preserve-unknown-fields"):
         return "object, free"
     return str(field["type"])

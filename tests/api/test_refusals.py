@@ -167,6 +167,31 @@ CREATED: dict[str, tuple[Object, str]] = {
         made("PostgreSQL", {"className": "a", "compositionRef": {"name": "b"}}),
         "spec: .*compositionRef is another spelling of className, set one of them",
     ),
+    "a capability that is none": (
+        made("PostgreSQL", {"requires": ["ha", "fast"]}),
+        r'spec.requires\[1\]: Unsupported value: "fast": supported values: .*"ha".*"pitr"',
+    ),
+    "a capability that is only found out of a service": (
+        made("Bucket", {"requires": ["scoped-key"]}),
+        r"spec.requires\[0\]: Unsupported value",
+    ),
+    "a capability twice": (
+        made("OIDCClient", MINIMAL["OIDCClient"][1] | {"requires": ["users", "users"]}),
+        r'spec.requires\[1\]: Duplicate value: "users"',
+    ),
+    "a capability that is not in a list": (made("SMTPAccount", {"requires": "relay"}), "spec.requires: Invalid value"),
+    "an application's service with a capability that is none": (
+        made("Matrix", {"host": "a.org", "cache": {"requires": ["HA"]}}),
+        r'spec.cache.requires\[0\]: Unsupported value: "HA"',
+    ),
+    "an application's service with a capability twice": (
+        made("Matrix", {"host": "a.org", "mail": {"requires": ["relay", "relay"]}}),
+        r'spec.mail.requires\[1\]: Duplicate value: "relay"',
+    ),
+    "what stands behind a Secret cannot be told": (
+        made("Matrix", {"host": "a.org", "database": {"secret": "given", "requires": ["ha"]}}),
+        "spec.database.requires: Forbidden: requires cannot be held against a Secret, .*take requires out, or name a",
+    ),
     "a class in capitals": (made("Redis", {"className": "Standard"}), f"spec.className: .*{REF}"),
     "an unknown version of PostgreSQL": (
         made("PostgreSQL", {"parameters": {"version": "9.6"}}),
@@ -306,6 +331,10 @@ GOOD: dict[str, Object] = {
     "a host of the local machine": made("Matrix", {"host": "matrix.localhost"}),
     "an international host": made("Matrix", {"host": "xn--mnchen-3ya.xn--p1ai"}),
     "both spellings of one class": made("PostgreSQL", {"className": "a", "compositionRef": {"name": "a"}}),
+    "capabilities of a service": made("Redis", {"requires": ["quota", "ha"]}),
+    "capabilities of an application's services": made(
+        "Matrix", {"host": "a.org", "database": {"requires": ["ha"]}, "cache": {"claim": "b", "requires": ["quota"]}}
+    ),
     "a fraction of a size": made("PostgreSQL", {"parameters": {"storage": "1.5Gi"}}),
     "a class of an outside controller": made("ServiceClass", {"claimKind": "Redis", "driver": "example.org/hosted"}),
     "a class with parameters of its own": made(
@@ -361,6 +390,10 @@ CHANGED: dict[str, tuple[Object, Object, Object, str]] = {
         "spec.parameters.locale: Forbidden: locale cannot be changed",
     ),
     "an extension is added": (made("PostgreSQL"), {}, {"parameters": {"extensions": ["pg_trgm"]}}, ""),
+    "more is required while a class serves": (made("Redis", {"className": "a"}), SERVED, {"requires": ["ha"]}, ""),
+    "less is required while a class serves": (
+        made("Redis", {"className": "a", "requires": ["ha"]}), SERVED, {"requires": None}, "",
+    ),
     "a class is chosen while none serves": (made("Redis"), {}, {"className": "a"}, ""),
     "a misspelt class is corrected while none serves": (made("Redis", {"className": "a"}), {}, {"className": "b"}, ""),
     "the class changes": (

@@ -246,9 +246,7 @@ STEPS: dict[str, tuple[Claim, Owner | None, list[str], str]] = {
         claim(), OWNER, ["className: CLASS in spec.database of matrix/chat"], "can still be chosen",
     ),
     "nothing was made for an application that named a class": (
-        claim(spec=NAMED), OWNER,
-        ["className: CLASS in spec.database", "delete postgresql/db: matrix/chat makes it anew"],
-        "can still be chosen",
+        claim(spec=NAMED), OWNER, ["className: CLASS in spec.database of matrix/chat"], "can still be chosen",
     ),
     "an application's data": (
         claim(served="std"), OWNER,
@@ -296,6 +294,36 @@ def test_other_classes_by_what_they_can_do_and_whether_they_could_now() -> None:
         ("old", (), (), "it is being deleted"),
         ("starting", (), (), "it starts"),
     ]
+
+
+def test_other_classes_are_held_to_what_the_claim_requires() -> None:
+    given = claim(spec={"requires": ["ha", "expand"]}, served="std")
+    found = explain(given, STD, HA, cls("wide", status={"capabilities": ["expand", "ha"]})).swap.classes
+    assert found is not None
+    assert [(each.name, each.obstacle) for each in found] == [
+        ("ha", "it does not promise ha, which spec.requires asks for"),
+        ("wide", ""),
+    ]
+
+
+REQUIRING: dict[str, tuple[dict[str, Any], str, str]] = {
+    "nothing": ({}, "std", ""),
+    "what it can": ({"requires": ["quota", "expand"]}, "std", "quota, expand"),
+    "more than it can": ({"requires": ["ha", "expand"]}, "std", "ha, expand; it cannot do ha"),
+    "more than the class promises": ({"requires": ["ha"]}, "", "ha"),
+}
+
+
+@pytest.mark.parametrize("case", REQUIRING)
+def test_what_a_claim_requires(case: str) -> None:
+    spec, served, words = REQUIRING[case]
+    told = explain(claim(spec=spec, served=served), STD, HA)
+    assert told.requires == words
+    lines = [unstyle(line) for line in claims.render(told)]
+    assert [line for line in lines if line.startswith("must ")] == ([f"must        {words}"] if words else [])
+    if not served and words:
+        assert told.choice.name == ""
+        assert told.choice.why.startswith("spec.requires: ServiceClass std (driver embedded) does not promise ha; ")
 
 
 def test_nothing_is_served_as_json_that_json_has_not() -> None:

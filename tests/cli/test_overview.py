@@ -54,6 +54,11 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
         overview.STALLED,
         "spec.host: taken",
     ),
+    "also where it works, and something is asked for that it cannot do": (
+        obj(READY, ("Stalled", "True"), message="spec.requires: it cannot do ha"),
+        overview.STALLED,
+        "spec.requires: it cannot do ha",
+    ),
     "unseen is no problem at first": (obj(), overview.UNSEEN, ""),
     "unseen for long is": (obj(since=LONG_AGO), overview.UNSEEN, "no operator has looked at it yet"),
     "a deletion that does not end is": (

@@ -1,12 +1,13 @@
 """Laws that every driver keeps, whoever wrote it."""
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgspec
 import pytest
 
 from laws import samples
+from libresh.api.claims import Capability
 from libresh.api.grants import AllowedNamespaces
 from libresh.drivers import is_outside
 from libresh.drivers.connection import OPTIONAL, REQUIRED, missing_keys
@@ -45,7 +46,9 @@ def test_connection_has_every_published_key(driver: Driver) -> None:
 @every_driver
 def test_what_a_driver_can_do_is_said_in_words_that_are_explained(driver: Driver) -> None:
     page = (Path(__file__).parents[2] / "docs" / "kinds" / "serviceclass.md").read_text(encoding="utf-8")
-    assert set(driver.capabilities(samples.sample_ask(driver).parameters)) <= words_of(page)
+    said, required = set(driver.capabilities(samples.sample_ask(driver).parameters)), set(get_args(Capability))
+    assert said <= words_of(page)
+    assert said <= required <= words_of(page), "whatever a class promises can be required"
 
 
 def words_of(page: str) -> set[str]:

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from libresh.api.claims import DeletionPolicy
+from libresh.api.claims import Capabilities, DeletionPolicy
 from libresh.api.grants import AllowedNamespaces, NamespaceName
 from libresh.api.meta import (
     FORBIDDEN,
@@ -80,6 +80,13 @@ class ServiceRef(Struct):
             field=".namespace",
             reason=FORBIDDEN,
         ),
+        Rule(
+            "!has(self.requires) || !has(self.secret)",
+            "requires cannot be held against a Secret, as nobody knows what stands behind it: take requires out, or "
+            "name a class or a claim in place of secret",
+            field=".requires",
+            reason=FORBIDDEN,
+        ),
     )
 
     class_name: Annotated[
@@ -98,6 +105,13 @@ class ServiceRef(Struct):
     ] = None
     secret: Annotated[
         ObjectName | None, msgspec.Meta(description="An existing connection secret in this namespace.")
+    ] = None
+    requires: Annotated[
+        Capabilities | None,
+        msgspec.Meta(
+            description="What the service must be able to do, in the words of the class's status.capabilities. What is "
+            "lacking is told, and an application that does not run yet is not started."
+        ),
     ] = None
 
 

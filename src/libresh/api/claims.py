@@ -30,6 +30,14 @@ Quantity = Annotated[
     ),
 ]
 
+Capability = Literal["clone", "expand", "ha", "keep", "pitr", "quota", "relay", "rotate", "users", "versioning"]
+"""What a class can promise of its services. docs/kinds/serviceclass.md explains the words, and which besides are only
+found out of a service that is there: these cannot be required."""
+
+Capabilities = Annotated[
+    list[Capability], msgspec.Meta(max_length=16, extra_json_schema={"x-kubernetes-list-type": "set"})
+]
+
 ClassName = Annotated[
     ObjectName,
     msgspec.Meta(
@@ -53,6 +61,14 @@ class ClaimSpec(Struct):
     class_name: ClassName | None = None
     composition_ref: Annotated[
         LocalName | None, msgspec.Meta(description="Another spelling of className, as Crossplane has it.")
+    ] = None
+    requires: Annotated[
+        Capabilities | None,
+        msgspec.Meta(
+            description="What the service must be able to do, in the words of the class's status.capabilities. While "
+            "the class does not promise all of it nothing is made. Asked for once a class serves the claim it changes "
+            "nothing: what the service lacks is told."
+        ),
     ] = None
     deletion_policy: Annotated[
         DeletionPolicy | None,

@@ -290,6 +290,8 @@ def build_claim(app: App, need: Need, seen: Claim | None, *, deletion_policy: st
     spec: Object = {"deletionPolicy": deletion_policy}
     if class_name:
         spec["className"] = class_name
+    if need.wish.requires:
+        spec["requires"] = sorted({*need.wish.requires})
     if parameters := {**initial, **need.parameters}:
         spec["parameters"] = parameters
     return claim_object(app, need.claim, claim_name(app, need), need.suffix, spec)

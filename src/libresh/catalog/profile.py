@@ -149,7 +149,7 @@ def explained(type: Any, error: msgspec.ValidationError) -> str:
     """`.path: what is wrong`, in the words the field has for it where it has some."""
     words, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`").removeprefix(".")
-    info = field_type(type, path) if path else None
+    info = field_type(type, path.partition("[")[0]) if path else None
     if "matching regex" in words:
         words = next(filter(None, map(message_of, within(info))), words)
     if "enum value" in words:
@@ -175,6 +175,8 @@ def choices(info: inspect.Type | None) -> tuple[Any, ...]:
             return info.values
         case inspect.Metadata():
             return choices(info.type)
+        case inspect.ListType():
+            return choices(info.item_type)
         case inspect.UnionType():
             return next(filter(None, map(choices, info.types)), ())
         case _:

@@ -144,12 +144,13 @@ def render(told: Explanation) -> list[str]:
     """The screen, line by line."""
     choice = told.choice
     made = f", made for {told.owner}" if told.owner else ""
+    optional = (("must", told.requires), ("began with", told.source), ("restorable", told.restorable))
     rows = [
         ("class", f"{choice.name or 'none'}: {choice.why}"),
         ("driver", choice.driver or "-"),
         ("behind it", told.instance or "nothing yet"),
         ("can", ", ".join(told.capabilities) or "-"),
-        *((label, text) for label, text in (("began with", told.source), ("restorable", told.restorable)) if text),
+        *((label, text) for label, text in optional if text),
         ("parameters", told.parameters),
         *(("", render_difference(each)) for each in told.differences),
         ("deletion", f"{told.deletion_policy.value or 'not decided'}: {told.deletion_policy.source}"),

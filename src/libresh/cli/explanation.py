@@ -21,6 +21,7 @@ from libresh.drivers.connection import REQUIRED, USUAL, missing_keys
 from libresh.drivers.model import changes_of, runs_server
 from libresh.reconcilers.binding import taken
 from libresh.reconcilers.claim import Chosen, check_class, choose_default
+from libresh.reconcilers.requiring import short_of
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Explanation:
     choice: Choice
     instance: str
     capabilities: tuple[str, ...]
+    requires: str
+    """What it must be able to do, and what of that it cannot; "" where nothing is required."""
     source: str
     """Whose data it begins with; "" for one that begins empty."""
     restorable: str
@@ -120,6 +123,7 @@ def build_explanation(seen: Seen, state: str) -> Explanation:
         choice=choice,
         instance=claim.status.instance.ref if claim.status.instance else "",
         capabilities=tuple(claim.status.capabilities),
+        requires=describe_requires(seen),
         source=describe_source(claim),
         restorable=describe_window(claim),
         parameters=describe_parameters(seen, differences),
@@ -136,6 +140,14 @@ def list_changes(claim: Claim, driver: str) -> tuple[Editable, ...]:
     """What can be changed of the claim, as the table of its kind and driver has it."""
     table = changes_of(drivers().get((claim.KIND.kind, driver)), type(claim))
     return tuple(Editable(f"spec.parameters.{each.field}", each.verdict, each.words) for each in table)
+
+
+def describe_requires(seen: Seen) -> str:
+    """What the claim must be able to do. Before a class serves it, why that one does not is told of the class."""
+    claim = seen.claim
+    wanted = ", ".join(claim.spec.requires or ())
+    missing = short_of(claim.spec.requires, claim.status.capabilities) if seen.provisioned else ""
+    return f"{wanted}; it cannot do {missing}" if missing else wanted
 
 
 def describe_source(claim: Claim) -> str:

@@ -9,6 +9,7 @@ from libresh.api.cache import Redis
 from libresh.api.claims import Claim
 from libresh.api.services import ServiceClass
 from libresh.cli.surroundings import Seen, handle_of, of_kind
+from libresh.reconcilers.requiring import short_of
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,7 @@ def steps_before(seen: Seen) -> tuple[str, ...]:
         if claim.spec.composition_ref:
             patch = '{"spec":{"className":"CLASS","compositionRef":null}}'
         return (f"{where} patch {handle_of(claim)} --type merge -p '{patch}'",)
-    steps: tuple[str, ...] = (
-        f"write className: CLASS in {owner.field} of {owner.handle}: {where} edit {owner.handle}",
-    )
-    if claim.wanted_class:
-        steps += (f"{where} delete {handle_of(claim)}: {owner.handle} makes it anew by that class",)
-    return steps
+    return (f"write className: CLASS in {owner.field} of {owner.handle}: {where} edit {owner.handle}",)
 
 
 def steps_after(seen: Seen) -> tuple[str, ...]:
@@ -153,4 +149,5 @@ def obstacle_of(cls: ServiceClass, seen: Seen) -> str:
         for condition in cls.status.conditions:
             if condition.type == type and condition.status == bad:
                 return condition.message or condition.reason
-    return ""
+    missing = short_of(seen.claim.spec.requires, cls.status.capabilities)
+    return f"it does not promise {missing}, which spec.requires asks for" if missing else ""

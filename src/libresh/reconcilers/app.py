@@ -39,7 +39,8 @@ from libresh.plan.actions import Release as LetGo
 from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
 from libresh.ports import Reader, SecretView, Watched
 from libresh.reconcilers import app_refusals, app_status
-from libresh.reconcilers.app_needs import Backing, bindings_of, missing, observe_backing, plan_copies
+from libresh.reconcilers.app_needs import Backing, bindings_of, find_unfit, missing, observe_backing, plan_copies
+from libresh.reconcilers.claim import refuse
 from libresh.reconcilers.granting import NAMESPACES
 
 A = TypeVar("A", bound=App)
@@ -200,13 +201,15 @@ class AppReconciler(Generic[A]):
             return Decision(stalled, app_status.unchanged(obj))
         assert isinstance(seen.effective, Effective)
         actions = plan_claims(obj, seen)
-        lacking = missing(seen.backing)
-        if seen.instance is None or seen.parts is None:
-            assert lacking is not None
-            return Decision(lacking, app_status.build(self.package, obj, seen), actions)
+        lacking, unfit = missing(seen.backing), find_unfit(seen.backing)
+        if seen.instance is None or seen.parts is None or (unfit and not seen.workloads):
+            early = unfit or lacking
+            assert early is not None
+            return Decision(early, app_status.build(self.package, obj, seen), actions)
         builder = Builder(seen.instance, seen.parts)
         actions += (*builder.secrets(), *builder.foundations())
         outcome, more, complete = self.run(obj, seen, builder, lacking)
+        outcome = refuse(unfit, outcome) if unfit else outcome
         status = app_status.build(self.package, obj, seen)
         return Decision(outcome, status, actions + more, prune=complete)
 

@@ -17,6 +17,7 @@ from libresh.plan.actions import Action, Delete, From, Mint, Ref, SecretKey
 from libresh.plan.decision import Outcome, Stalled, Waiting
 from libresh.ports import Reader, SecretView
 from libresh.reconcilers.granting import NOT_GRANTED, observe_labels
+from libresh.reconcilers.requiring import CAPABILITY_MISSING, short_of
 
 NEEDS_NOT_READY = "NeedsNotReady"
 """A backing service is not there yet, or not ready."""
@@ -68,6 +69,13 @@ class Backing:
     def lacks(self) -> tuple[str, ...]:
         """Keys the connection secret should have and has not."""
         return missing_keys(self.need.claim.KIND.kind, self.secret.keys) if self.secret else ()
+
+    @property
+    def cannot(self) -> str:
+        """What the application requires and the service behind the claim cannot do, once that is known."""
+        if self.claim is None or self.is_foreign or self.claim.status.binding is None:
+            return ""
+        return short_of(self.need.wish.requires, self.claim.status.capabilities)
 
     @property
     def is_cramped(self) -> bool:
@@ -191,7 +199,7 @@ def shared_class(claim: Claim | None) -> str:
 def message_of(backing: Backing) -> str:
     """What a service lacks, in words; "" if nothing."""
     if backing.is_ready:
-        return ""
+        return unfitness_of(backing)
     if backing.is_cramped:
         return (
             f"{backing.field}: {backing.ref} lets in keys that begin with its prefix only, and this application cannot "
@@ -238,6 +246,23 @@ def is_stalled(backing: Backing) -> bool:
     claim = None if backing.is_foreign else backing.claim
     condition = find(claim.status.conditions, STALLED) if claim else None
     return condition is not None and condition.status == "True"
+
+
+def unfitness_of(backing: Backing) -> str:
+    """What is required of a service that it cannot do, in words; "" if nothing."""
+    if not backing.cannot:
+        return ""
+    return (
+        f"{backing.field}.requires: {backing.handle} cannot do {backing.cannot}; name a service that can, or take "
+        f"{backing.cannot} out (libresh claim explain {backing.ref.kind.lower()}/{backing.ref.name} tells what another "
+        f"class would take)"
+    )
+
+
+def find_unfit(backing: Sequence[Backing]) -> Stalled | None:
+    """The services that cannot do what is required of them. What runs with them goes on."""
+    found = [words for each in backing if (words := unfitness_of(each))]
+    return Stalled(CAPABILITY_MISSING, "; ".join(found)) if found else None
 
 
 def missing(backing: Sequence[Backing]) -> Outcome | None:

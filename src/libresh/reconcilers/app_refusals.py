@@ -129,6 +129,12 @@ def service_unclear(backing: Backing) -> Refusal | None:
     wish = backing.need.wish
     named = {"className": wish.class_name, "claim": wish.claim, "secret": wish.secret}
     given = [name for name, value in named.items() if value]
+    if wish.secret and wish.requires:
+        return Refusal(
+            SERVICE_UNCLEAR,
+            f"{backing.field} has secret and requires, with what profiles give: nobody knows what stands behind a "
+            f"Secret; take requires out, or name a class or a claim in place of secret",
+        )
     if len(given) < 2 and not (wish.namespace and not wish.claim):
         return None
     given += ["namespace"] if wish.namespace else []
@@ -199,11 +205,11 @@ def service_moved(backing: Backing, before: dict[str, str]) -> Refusal | None:
 
 
 def class_fixed(app: App, backing: Backing) -> Refusal | None:
-    """The class of a claim that exists cannot be changed."""
+    """The class of a claim cannot be changed once it serves it."""
     wish, claim = backing.need.wish, backing.claim
     if claim is None or not is_own(backing.need) or not wish.class_name or backing.is_foreign:
         return None
-    known = claim.status.class_name or claim.wanted_class
+    known = claim.status.class_name
     if known is None or known == wish.class_name:
         return None
     return Refusal(

@@ -45,6 +45,7 @@ from libresh.plan.decision import Decision, Delegated, Outcome, Settled, Stalled
 from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
 from libresh.reconcilers import binding, sources
 from libresh.reconcilers.granting import NAMESPACES, NOT_GRANTED, observe_labels
+from libresh.reconcilers.requiring import CAPABILITY_MISSING, short_of
 
 C = TypeVar("C", bound=Claim)
 
@@ -172,8 +173,9 @@ class ClaimReconciler(Generic[C]):
         outcome = conclude(obj, provision, seen)
         settled, bound = isinstance(outcome, Settled), isinstance(outcome, Settled) or outcome.ready
         status = status_of(obj, seen.chosen, provision, bound=bound, asked=seen.ask.claim.asked)
-        if seen.refused is not None:
-            outcome = refuse(seen.refused, outcome)
+        refused = seen.refused or refuse_more(obj, status["capabilities"])
+        if refused is not None:
+            outcome = refuse(refused, outcome)
         return Decision(outcome, status, actions, prune=settled)
 
 
@@ -190,6 +192,8 @@ async def observe_class(claim: Claim, reader: Reader) -> Chosen | Stalled | Wait
         parameters = claim.status.parameters or {}
         return Chosen(claim.status.class_name, claim.status.driver, parameters, policy == "Retain", served)
     classes = [c for c in await reader.declared(ServiceClass) if c.spec.claim_kind == claim.KIND.kind]
+    for outside in (c for c in classes if claim.spec.requires and is_outside(c.spec.driver)):
+        await reader.load(ServiceClass, outside.name)  # what it can do is in its status: a change of that matters
     labels = await observe_labels(claim.namespace, (cls.spec.allowed_namespaces for cls in classes), reader)
     if claim.wanted_class is None:
         return choose_default(claim, classes, labels)
@@ -260,8 +264,51 @@ def check_class(
         )
     if cls.deleting:
         return Stalled(CLASS_DELETING, f"spec.className: ServiceClass {cls.name} is being deleted; name another one")
+    if stop := refuse_unable(claim, cls, classes):
+        return stop
     policy = claim.spec.deletion_policy or cls.spec.deletion_policy
     return Chosen(cls.name, cls.spec.driver, cls.spec.parameters, policy == "Retain")
+
+
+def refuse_unable(claim: Claim, cls: ServiceClass, classes: Sequence[ServiceClass]) -> Stalled | None:
+    """Why a class that does not promise all that is required is not to serve the claim; and which others could."""
+    required = claim.spec.requires
+    promised = promises_of(cls) if required else None
+    missing = "" if promised is None else short_of(required, promised)
+    if not missing:
+        return None
+    able = [each for each in classes if not each.deleting and not short_of(required, promises_of(each) or ())]
+    way = f"name a class that promises all of it in spec.className: {listed(able)}; or"
+    none = f"no class for {claim.KIND.kind} promises all of it:"
+    return Stalled(
+        CAPABILITY_MISSING,
+        f"spec.requires: ServiceClass {cls.name} (driver {cls.spec.driver}) does not promise {missing}; "
+        f"{way if able else none} take {missing} out, or wait: it is provisioned as soon as the class does",
+    )
+
+
+def promises_of(cls: ServiceClass) -> Sequence[str] | None:
+    """What a class promises of its services. A controller outside of libre.sh says it of its classes itself.
+
+    None where the driver is not there or the parameters do not fit it: of that more is told once it is to serve.
+    """
+    if is_outside(cls.spec.driver):
+        return cls.status.capabilities
+    driver = drivers().get((cls.spec.claim_kind, cls.spec.driver))
+    parameters = read_parameters(driver, cls.name, cls.spec.parameters) if driver else None
+    return None if driver is None or isinstance(parameters, Stalled) else driver.capabilities(parameters)
+
+
+def refuse_more(claim: Claim, able: Sequence[str]) -> Stalled | None:
+    """Why a claim that is served cannot have all it requires: it keeps its class. Its data is served as before."""
+    missing = short_of(claim.spec.requires, able)
+    if not missing:
+        return None
+    return Stalled(
+        CAPABILITY_MISSING,
+        f"spec.requires: the service of this claim cannot do {missing}, and a claim keeps its class. It runs as "
+        f"before; take {missing} out, or make a new claim of a class that promises it and move the data to it",
+    )
 
 
 def build_ask(claim: Claim, chosen: Chosen, settings: Settings) -> Ask | Stalled:
