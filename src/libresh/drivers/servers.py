@@ -8,13 +8,14 @@ While a working server restarts it is not told of more accounts: however many co
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from libresh.api.claims import Claim
 from libresh.api.services import ServiceClass
-from libresh.drivers.model import Ask
+from libresh.drivers.model import Ask, Seen
 from libresh.drivers.outcomes import ROLLING, STARTING, outcome_of_workload
 from libresh.plan import naming
-from libresh.plan.actions import Object
+from libresh.plan.actions import Object, Ref
 from libresh.plan.decision import Outcome, Settled, Waiting
 from libresh.plan.observed import is_available, is_rolling
 from libresh.ports import SecretView
@@ -29,45 +30,58 @@ def account_name(claim: Claim) -> str:
     return f"{claim.namespace}.{claim.name}"
 
 
-def outcome_of_account(what: str, ask: Ask, server: Object | None, accounts: SecretView | None, key: str) -> Outcome:
-    """Ready once a server is running that was started with the account: the accounts' Secret has the claim's `key`, and
-    the pods carry that Secret's digest. From then on the class says whether the server works."""
-    if ask.claim.status.binding is not None:
-        if ask.served:
-            return Settled(f"{what} is ready")
-        return Waiting(STARTING, f"{what} does not answer: see ServiceClass {ask.class_name}")
-    if accounts is None or key not in accounts.keys or not started_with(server, accounts):
-        return Waiting(NOT_KNOWN_YET, f"{what} is being told of {account_name(ask.claim)}")
-    outcome = outcome_of_workload(what, server)
-    return outcome if isinstance(outcome, Settled) else Waiting(STARTING, f"{what} is starting")
+@dataclass(frozen=True)
+class AccountServer:
+    """The server of one class, with an account on it for each claim."""
 
+    what: str
+    """How it is called in messages."""
+    deployment: Ref
+    accounts: Ref
+    """The Secret with the accounts, which the server reads when it starts."""
+    credentials: Callable[[Claim], Ref]
+    """The Secret with what was minted for a claim's account."""
+    key: Callable[[Claim], str]
+    """The key of the accounts' Secret that says that a claim's account is in it."""
 
-def outcome_of_server(what: str, cls: ServiceClass, server: Object | None, settled: str) -> Outcome:
-    """How the server of a class stands. A class that was ready stays ready while its server restarts as planned."""
-    outcome = outcome_of_workload(what, server)
-    if isinstance(outcome, Settled):
-        return Settled(settled)
-    if is_restarting(cls, server) and not is_available(server):
-        return Waiting(ROLLING, f"{what} is being restarted with its new accounts", ready=True)
-    return outcome
+    def looks_at(self, claims: Sequence[Claim]) -> tuple[Ref, ...]:
+        return (self.deployment, self.accounts, *map(self.credentials, claims))
+
+    def outcome_of_account(self, ask: Ask, seen: Seen) -> Outcome:
+        """Ready once a server is running that was started with the account: the accounts' Secret has the claim's key,
+        and the pods carry that Secret's digest. From then on the class says whether the server works."""
+        if ask.claim.status.binding is not None:
+            if ask.served:
+                return Settled(f"{self.what} is ready")
+            return Waiting(STARTING, f"{self.what} does not answer: see ServiceClass {ask.class_name}")
+        server, accounts = seen.get(self.deployment), seen.secret(self.accounts)
+        if accounts is None or self.key(ask.claim) not in accounts.keys or not started_with(server, accounts):
+            return Waiting(NOT_KNOWN_YET, f"{self.what} is being told of {account_name(ask.claim)}")
+        outcome = outcome_of_workload(self.what, server)
+        return outcome if isinstance(outcome, Settled) else Waiting(STARTING, f"{self.what} is starting")
+
+    def outcome(self, cls: ServiceClass, seen: Seen, settled: str) -> Outcome:
+        """How the server stands. A class that was ready stays ready while its server restarts as planned."""
+        server = seen.get(self.deployment)
+        outcome = outcome_of_workload(self.what, server)
+        if isinstance(outcome, Settled):
+            return Settled(settled)
+        if is_restarting(cls, server) and not is_available(server):
+            return Waiting(ROLLING, f"{self.what} is being restarted with its new accounts", ready=True)
+        return outcome
+
+    def claims_now(self, cls: ServiceClass, claims: Sequence[Claim], seen: Seen) -> list[Claim]:
+        """The claims the server is to know of: those it knows while it restarts, all when it is done."""
+        made = [claim for claim in claims if not claim.deleting and seen.secret(self.credentials(claim))]
+        accounts = seen.secret(self.accounts)
+        if accounts is None or not is_restarting(cls, seen.get(self.deployment)):
+            return made
+        return [claim for claim in made if self.key(claim) in accounts.keys]
 
 
 def is_restarting(cls: ServiceClass, server: Object | None) -> bool:
     """Whether a server that worked is being restarted as planned."""
     return cls.was_ready() and is_rolling(server)
-
-
-def accounts_now(
-    cls: ServiceClass,
-    claims: Sequence[Claim],
-    server: Object | None,
-    accounts: SecretView | None,
-    key: Callable[[Claim], str],
-) -> list[Claim]:
-    """The claims the server is to know of: those it knows while it restarts, all when it is done."""
-    if accounts is None or not is_restarting(cls, server):
-        return list(claims)
-    return [claim for claim in claims if key(claim) in accounts.keys]
 
 
 def started_with(server: Object | None, accounts: SecretView) -> bool:

@@ -19,7 +19,7 @@ from libresh.catalog.settings import Settings
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
 from libresh.drivers.model import Ask, Provision, Seen, Server
-from libresh.drivers.servers import DEADLINE, account_name, accounts_now, outcome_of_account, outcome_of_server
+from libresh.drivers.servers import DEADLINE, AccountServer, account_name
 from libresh.plan import objects
 from libresh.plan.actions import Action, Apply, From, Literal, Mint, Object, Random, Ref, SecretKey, Template, Value
 from libresh.plan.decision import Stalled
@@ -68,62 +68,58 @@ class EmbeddedIdentity:
         return None
 
     def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
-        return (children_of(ask.claim).ref("Secret", "credentials"), *server_of(ask.class_name, ask.settings))
+        return server_of(ask.class_name, ask.settings).looks_at([ask.claim])
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
-        names = children_of(ask.claim)
-        deployment, accounts = server_of(ask.class_name, ask.settings)
-        outcome = outcome_of_account(
-            "The identity provider", ask, seen.get(deployment), seen.secret(accounts), client_file(ask.claim)
-        )
+        names, server = children_of(ask.claim), server_of(ask.class_name, ask.settings)
         return Provision(
-            outcome=outcome,
+            outcome=server.outcome_of_account(ask, seen),
             actions=(plan_secret(names),),
             connection=connection_of(ask, names),
-            instance=f"{deployment} (Canaille), client {account_name(ask.claim)}",
+            instance=f"{server.deployment} (Canaille), client {account_name(ask.claim)}",
         )
 
     def server_ref(self, class_name: str, settings: Settings) -> Ref:
-        return server_of(class_name, settings)[0]
+        return server_of(class_name, settings).deployment
 
     def server_looks_at(
         self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], settings: Settings
     ) -> tuple[Ref, ...]:
-        names = server_children(cls, settings)
-        secrets = tuple(children_of(claim).ref("Secret", "credentials") for claim in claims)
-        return (names.ref("Deployment"), names.ref("Secret", "clients"), *secrets)
+        return server_of(cls.name, settings).looks_at(claims)
 
     def plan_server(
         self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], seen: Seen, settings: Settings
     ) -> Server:
-        names = server_children(cls, settings)
-        host = host_of(parameters, settings)
-        server, clients = seen.get(names.ref("Deployment")), seen.secret(names.ref("Secret", "clients"))
-        made = [c for c in claims if not c.deleting and seen.secret(children_of(c).ref("Secret", "credentials"))]
-        known = accounts_now(cls, made, server, clients, client_file)
+        names, server = server_children(cls, settings), server_of(cls.name, settings)
+        host, clients = host_of(parameters, settings), seen.secret(server.accounts)
         actions: tuple[Action, ...] = (
             Mint(names.kept("key"), {"secret-key": Random(32)}),
-            plan_clients(names, parameters, host, known),
+            plan_clients(names, parameters, host, server.claims_now(cls, claims, seen)),
             *plan_access(names, parameters, host),
         )
         if clients is not None:
             actions += (Apply(build_server(names, clients.digest, settings)),)
-        outcome = outcome_of_server("The identity provider", cls, server, f"People log in at https://{host}")
-        return Server(outcome, actions, name=f"{names.ref('Deployment')} (Canaille)", url=f"https://{host}")
+        outcome = server.outcome(cls, seen, f"People log in at https://{host}")
+        return Server(outcome, actions, name=f"{server.deployment} (Canaille)", url=f"https://{host}")
 
 
 def children_of(claim: Claim) -> Children:
     return Children(claim, "oidc", "canaille", VERSION)
 
 
+def credentials_of(claim: Claim) -> Ref:
+    return children_of(claim).ref("Secret", "credentials")
+
+
 def server_children(cls: ServiceClass, settings: Settings) -> Children:
     return Children(cls, "identity", "canaille", VERSION, space=settings.system_namespace)
 
 
-def server_of(class_name: str, settings: Settings) -> tuple[Ref, Ref]:
-    """The server of a class and the Secret with its clients."""
-    space = settings.system_namespace
-    return Ref("Deployment", f"{class_name}-identity", space), Ref("Secret", f"{class_name}-identity-clients", space)
+def server_of(class_name: str, settings: Settings) -> AccountServer:
+    """The server of a class, for those who know no more of the class than its name."""
+    deployment = Ref("Deployment", f"{class_name}-identity", settings.system_namespace)
+    clients = Ref("Secret", f"{class_name}-identity-clients", settings.system_namespace)
+    return AccountServer("The identity provider", deployment, clients, credentials_of, client_file)
 
 
 def host_of(parameters: Parameters, settings: Settings) -> str:

@@ -1,8 +1,8 @@
 """SMTPAccount by Exim: one submission server for each class, an account on it for each claim.
 
 With a smarthost the server relays to it, signed where a domain is given, and keeps what it could not deliver yet on its
-volume. Without one it keeps
-every message for reading and delivers none: that is for trying things out, and its status says so.
+volume. Without one it keeps every message for reading and delivers none: that is for trying things out, and its status
+says so.
 
     claim: password minted ──> class: account written, server restarted with it ──> claim: ready
 """
@@ -20,7 +20,7 @@ from libresh.catalog.settings import Settings
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
 from libresh.drivers.model import Ask, Provision, Seen, Server
-from libresh.drivers.servers import DEADLINE, account_name, accounts_now, outcome_of_account, outcome_of_server
+from libresh.drivers.servers import DEADLINE, AccountServer, account_name
 from libresh.plan import objects
 from libresh.plan.actions import (
     Action,
@@ -111,52 +111,43 @@ class EmbeddedMail:
         return None
 
     def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
-        server = server_of(ask.class_name, ask.settings)
-        return (children_of(ask.claim).ref("Secret", "credentials"), *server)
+        return server_of(ask.class_name, ask.settings).looks_at([ask.claim])
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
-        names = children_of(ask.claim)
-        deployment, accounts = server_of(ask.class_name, ask.settings)
-        outcome = outcome_of_account(
-            "The mail server", ask, seen.get(deployment), seen.secret(accounts), account_key(ask.claim)
-        )
+        names, server = children_of(ask.claim), server_of(ask.class_name, ask.settings)
         return Provision(
-            outcome=outcome,
+            outcome=server.outcome_of_account(ask, seen),
             actions=(plan_password(names),),
             connection=connection_of(ask, names),
-            instance=f"{deployment} (Exim), account {account_name(ask.claim)}",
+            instance=f"{server.deployment} (Exim), account {account_name(ask.claim)}",
         )
 
     def server_ref(self, class_name: str, settings: Settings) -> Ref:
-        return server_of(class_name, settings)[0]
+        return server_of(class_name, settings).deployment
 
     def server_looks_at(
         self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], settings: Settings
     ) -> tuple[Ref, ...]:
-        names = server_children(cls, settings)
-        passwords = tuple(children_of(claim).ref("Secret", "credentials") for claim in claims)
         relay = parameters.smarthost.credentials if parameters.smarthost else None
         extra: tuple[Ref, ...] = (Theirs("Secret", relay, settings.system_namespace),) if relay else ()
         if parameters.dkim:
-            extra += (names.ref("Secret", "dkim"),)
-        return (names.ref("Deployment"), names.ref("Secret", "accounts"), *passwords, *extra)
+            extra += (server_children(cls, settings).ref("Secret", "dkim"),)
+        return (*server_of(cls.name, settings).looks_at(claims), *extra)
 
     def plan_server(
         self, cls: ServiceClass, parameters: Any, claims: Sequence[Claim], seen: Seen, settings: Settings
     ) -> Server:
-        names = server_children(cls, settings)
         if stop := refuse_smarthost(cls, parameters, seen, settings):
             return Server(stop)
-        server, accounts = seen.get(names.ref("Deployment")), seen.secret(names.ref("Secret", "accounts"))
-        made = [c for c in claims if not c.deleting and seen.secret(children_of(c).ref("Secret", "credentials"))]
-        known = accounts_now(cls, made, server, accounts, account_key)
+        names, server = server_children(cls, settings), server_of(cls.name, settings)
+        known, accounts = server.claims_now(cls, claims, seen), seen.secret(server.accounts)
         actions: tuple[Action, ...] = (plan_accounts(names, parameters, known), *plan_access(names, parameters))
         if parameters.dkim:
             actions = (plan_signing_key(names), *actions)
         if accounts is not None:
             actions += (Apply(build_server(names, parameters, accounts.digest, settings)),)
-        outcome = outcome_of_server("The mail server", cls, server, said_of(names, parameters))
-        return Server(outcome, actions, name=f"{names.ref('Deployment')} (Exim)")
+        outcome = server.outcome(cls, seen, said_of(names, parameters))
+        return Server(outcome, actions, name=f"{server.deployment} (Exim)")
 
 
 def said_of(names: Children, parameters: Parameters) -> str:
@@ -177,8 +168,11 @@ def children_of(claim: Claim) -> Children:
     return Children(claim, "smtp", "exim", VERSION)
 
 
+def credentials_of(claim: Claim) -> Ref:
+    return children_of(claim).ref("Secret", "credentials")
+
+
 def account_key(claim: Claim) -> str:
-    """The key of the accounts' Secret that says that a claim's account is in it."""
     return f"hash.{account_name(claim)}"
 
 
@@ -186,10 +180,11 @@ def server_children(cls: ServiceClass, settings: Settings) -> Children:
     return Children(cls, "mail", "exim", VERSION, space=settings.system_namespace)
 
 
-def server_of(class_name: str, settings: Settings) -> tuple[Ref, Ref]:
-    """The server of a class and the Secret with its accounts."""
-    space = settings.system_namespace
-    return Ref("Deployment", f"{class_name}-mail", space), Ref("Secret", f"{class_name}-mail-accounts", space)
+def server_of(class_name: str, settings: Settings) -> AccountServer:
+    """The server of a class, for those who know no more of the class than its name."""
+    deployment = Ref("Deployment", f"{class_name}-mail", settings.system_namespace)
+    accounts = Ref("Secret", f"{class_name}-mail-accounts", settings.system_namespace)
+    return AccountServer("The mail server", deployment, accounts, credentials_of, account_key)
 
 
 def plan_password(names: Children) -> Mint:
@@ -231,7 +226,7 @@ def refuse_smarthost(cls: ServiceClass, parameters: Parameters, seen: Seen, sett
         HOST_NEEDED,
         f"spec.parameters.smarthost.credentials: the Secret {settings.system_namespace}/{name} "
         f"{'does not exist' if secret is None else 'lacks ' + ', '.join(missing)}; make it with username and password",
-        ready=is_available(seen.get(server_children(cls, settings).ref("Deployment"))),
+        ready=is_available(seen.get(server_of(cls.name, settings).deployment)),
     )
 
 
