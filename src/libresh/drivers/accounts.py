@@ -17,13 +17,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from libresh.api.claims import Claim
-from libresh.drivers import errands
+from libresh.drivers import authorities, errands
+from libresh.drivers.authorities import Authority, Name
 from libresh.drivers.children import Children
 from libresh.drivers.errands import Errand
 from libresh.drivers.model import Ask, Provision, Seen, Withdrawal
 from libresh.plan import naming
 from libresh.plan.actions import Action, From, Mint, Random, Ref, SecretKey, Theirs, Value
-from libresh.plan.actions import Literal as Plain
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
 from libresh.ports import SecretView, Watched
 
@@ -34,12 +34,9 @@ ADMIN_KEYS = ("username", "password")
 AT_ONCE = timedelta(0)
 
 ADMIN_MISSING = "AdministratorMissing"
-AUTHORITY_MISSING = "AuthorityMissing"
 ROTATING = "Rotating"
 PREPARING = "Preparing"
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
-Key = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 HOST = r"^([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|[0-9a-fA-F:]+)$"
 Host = Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern=HOST)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -53,15 +50,6 @@ class AdminSecret(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
 
     name: Name
     namespace: Name = naming.SYSTEM_NAMESPACE
-
-
-class Authority(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Where the authorities are that the server's certificate is checked against, as PEM."""
-
-    name: Name
-    kind: Literal["ConfigMap", "Secret"] = "ConfigMap"
-    namespace: Name = naming.SYSTEM_NAMESPACE
-    key: Key = "ca.crt"
 
 
 class Administered(msgspec.Struct, rename="camel", forbid_unknown_fields=True, kw_only=True):
@@ -129,12 +117,8 @@ class Account:
         return Theirs("Secret", reference.name, reference.namespace)
 
     @property
-    def authority(self) -> Theirs | None:
-        return place_of_authority(self.server.ca_ref)
-
-    @property
     def looks_at(self) -> tuple[Ref, ...]:
-        return (self.credentials, self.admin, *((self.authority,) if self.authority else ()))
+        return (self.credentials, self.admin, *authorities.refs_of(self.server.ca_ref))
 
     def login(self, seen: Seen) -> tuple[str, ...]:
         """The keys that the administrator logs in with, () where none of the ways is complete."""
@@ -170,44 +154,9 @@ class Account:
             for key in self.login(seen) or self.logins[0]
         }
         secrets |= {key: From(self.key(key)) for key in keys}
-        if authority := self.authority_value(seen):
+        if authority := authorities.value_of(self.server.ca_ref, seen):
             secrets["ca.crt"] = authority
         return Errand(self.ask, self.program, task, self.host, self.port, order, secrets, state)
-
-    def authority_value(self, seen: Seen) -> Value | None:
-        return value_of_authority(self.server.ca_ref, seen)
-
-
-# --- authorities -------------------------------------------------------------------------------------------------
-
-
-def place_of_authority(reference: Authority | None) -> Theirs | None:
-    return Theirs(reference.kind, reference.name, reference.namespace) if reference else None
-
-
-def value_of_authority(reference: Authority | None, seen: Seen) -> Value | None:
-    """The authorities, from wherever they are."""
-    ref = place_of_authority(reference)
-    if reference is None or ref is None:
-        return None
-    if reference.kind == "Secret":
-        return From(SecretKey(ref.namespace, ref.name, reference.key))
-    return Plain(str(((seen.get(ref) or {}).get("data") or {}).get(reference.key, "")))
-
-
-def missing_authority(reference: Authority | None, class_name: str, seen: Seen, *, ready: bool) -> Outcome | None:
-    """What the cluster's operator has not provided of the authorities."""
-    ref = place_of_authority(reference)
-    if reference is None or ref is None:
-        return None
-    view = seen.secret(ref)
-    if reference.key in (view.keys if view else (seen.get(ref) or {}).get("data") or ()):
-        return None
-    return Waiting(
-        AUTHORITY_MISSING,
-        f"ServiceClass {class_name}: spec.parameters.caRef: there is no {ref} with the key {reference.key}; make it",
-        ready=ready,
-    )
 
 
 class AccountDriver(ABC):
@@ -261,7 +210,7 @@ def provide(account: Account, seen: Seen) -> Provision:
     outcome, actions, record = tell(account, seen, keys, record, ready=ready)
     known = record.partition("/")[0]
     connection = account.connect(account.key(known)) if known else None
-    if connection is not None and (authority := account.authority_value(seen)):
+    if connection is not None and (authority := authorities.value_of(account.server.ca_ref, seen)):
         connection["ca.crt"] = authority
     return Provision(outcome, (account.mint(keys, record), *actions), connection, instance, account.kept)
 
@@ -320,7 +269,7 @@ def missing_part(account: Account, seen: Seen, *, ready: bool) -> Outcome | None
             f"ServiceClass {class_name}: spec.parameters.adminSecretRef: there is no Secret {account.admin.namespace}/"
             f"{account.admin.name} with the keys {wanted}; make it",
         )
-    return missing_authority(account.server.ca_ref, class_name, seen, ready=ready)
+    return authorities.missing(account.server.ca_ref, class_name, seen, ready=ready)
 
 
 # --- withdraw ----------------------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from typing import Any
 import msgspec
 
 from libresh.api.identity import OIDCClient
-from libresh.drivers import accounts, given
-from libresh.drivers.accounts import ROTATE, Authority, Key, Name
+from libresh.drivers import authorities, given
+from libresh.drivers.accounts import ROTATE
 from libresh.drivers.addresses import Address, place_of
+from libresh.drivers.authorities import Authority, Key, Name
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
 from libresh.drivers.errands import GIVING_WATCHES, Errand
@@ -82,15 +83,15 @@ class Registration:
         return None
 
     def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
-        refs = (place_of_token(ask), accounts.place_of_authority(ask.parameters.ca_ref))
-        return (children_of(ask).ref("Secret", "credentials"), *(ref for ref in refs if ref))
+        token = place_of_token(ask)
+        own = (children_of(ask).ref("Secret", "credentials"), *((token,) if token else ()))
+        return (*own, *authorities.refs_of(ask.parameters.ca_ref))
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
         return given.provide(given_of(ask, seen), seen, lambda ready: missing_part(ask, seen, ready=ready))
 
     def withdraw(self, ask: Ask, seen: Seen) -> Withdrawal:
-        missing = lambda ready: missing_authority(ask, seen, ready=ready)  # noqa: E731
-        return given.withdraw(given_of(ask, seen), seen, missing)
+        return given.withdraw(given_of(ask, seen), seen, lambda ready: missing_authority(ask, seen, ready=ready))
 
 
 def children_of(ask: Ask) -> Children:
@@ -117,7 +118,7 @@ def missing_part(ask: Ask, seen: Seen, *, ready: bool) -> Outcome | None:
 
 
 def missing_authority(ask: Ask, seen: Seen, *, ready: bool) -> Outcome | None:
-    return accounts.missing_authority(ask.parameters.ca_ref, ask.class_name, seen, ready=ready)
+    return authorities.missing(ask.parameters.ca_ref, ask.class_name, seen, ready=ready)
 
 
 def given_of(ask: Ask, seen: Seen) -> Given:
@@ -189,7 +190,7 @@ def secrets_of(ask: Ask, seen: Seen, editions: tuple[str, ...]) -> dict[str, Val
     notes = view.metadata.annotations.get(naming.RENEW_ANNOTATION, "") if view else ""
     if notes:
         files["notes"] = Literal(notes)
-    if authority := accounts.value_of_authority(ask.parameters.ca_ref, seen):
+    if authority := authorities.value_of(ask.parameters.ca_ref, seen):
         files["ca.crt"] = authority
     if token is not None and any(edition not in whole for edition in editions):
         reference = ask.parameters.initial_access_token_ref
@@ -215,7 +216,7 @@ def connection_of(ask: Ask, seen: Seen, key: Callable[[str], SecretKey]) -> dict
         "client-secret": From(key("client-secret")),
         "uri": Literal(issuer),
     }
-    authority = accounts.value_of_authority(ask.parameters.ca_ref, seen)
+    authority = authorities.value_of(ask.parameters.ca_ref, seen)
     return values | {"ca.crt": authority} if authority else values
 
 

@@ -12,8 +12,9 @@ import msgspec
 
 from libresh.api.changes import STORAGE, Change
 from libresh.api.objectstore import Bucket
-from libresh.drivers import errands, given
-from libresh.drivers.accounts import ADMIN_MISSING, AUTHORITY_MISSING, Authority, Name, written_host
+from libresh.drivers import authorities, errands, given
+from libresh.drivers.accounts import ADMIN_MISSING, written_host
+from libresh.drivers.authorities import Authority, Name
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
 from libresh.drivers.errands import Errand
@@ -122,14 +123,14 @@ class S3Bucket:
         return None
 
     def looks_at(self, ask: Ask) -> tuple[Ref, ...]:
-        authority = authority_of(ask)
-        return (names_of(ask).ref("Secret", "credentials"), admin_of(ask), *((authority,) if authority else ()))
+        own = names_of(ask).ref("Secret", "credentials")
+        return (own, admin_of(ask), *authorities.refs_of(ask.parameters.ca_ref))
 
     def plan(self, ask: Ask, seen: Seen) -> Provision:
-        return given.provide(given_of(ask, seen), seen, missing_in(ask, seen))
+        return given.provide(given_of(ask, seen), seen, lambda ready: missing_part(ask, seen, ready=ready))
 
     def withdraw(self, ask: Ask, seen: Seen) -> Withdrawal:
-        return given.withdraw(given_of(ask, seen), seen, missing_in(ask, seen))
+        return given.withdraw(given_of(ask, seen), seen, lambda ready: missing_part(ask, seen, ready=ready))
 
 
 def names_of(ask: Ask) -> Children:
@@ -166,7 +167,7 @@ def given_of(ask: Ask, seen: Seen) -> Given:
         return errand_of(ask, seen, task, editions, files)
 
     def connect(key: Callable[[str], SecretKey]) -> dict[str, Value]:
-        return connection_of(ask, key, authority_value(ask, seen))
+        return connection_of(ask, key, authorities.value_of(ask.parameters.ca_ref, seen))
 
     return Given(ask, names_of(ask), PARTS, errand, connect, instance)
 
@@ -196,7 +197,7 @@ def errand_of(ask: Ask, seen: Seen, task: str, editions: tuple[str, ...], files:
     }
     secrets: dict[str, Value] = {f"admin-{part}": From(SecretKey(admin.namespace, admin.name, part)) for part in PARTS}
     secrets |= files
-    if authority := authority_value(ask, seen):
+    if authority := authorities.value_of(parameters.ca_ref, seen):
         secrets["ca.crt"] = authority
     # A key that is handed out is handed out anew when it is another one.
     view = seen.secret(admin)
@@ -240,39 +241,17 @@ def admin_of(ask: Ask) -> Theirs:
     return Theirs("Secret", reference.name, reference.namespace)
 
 
-def authority_of(ask: Ask) -> Theirs | None:
-    reference = ask.parameters.ca_ref
-    return Theirs(reference.kind, reference.name, reference.namespace) if reference else None
-
-
-def authority_value(ask: Ask, seen: Seen) -> Value | None:
-    """The authorities, from wherever they are."""
-    reference, ref = ask.parameters.ca_ref, authority_of(ask)
-    if reference is None or ref is None:
-        return None
-    if reference.kind == "Secret":
-        return From(SecretKey(ref.namespace, ref.name, reference.key))
-    return Plain(str(((seen.get(ref) or {}).get("data") or {}).get(reference.key, "")))
-
-
-def missing_in(ask: Ask, seen: Seen) -> Callable[[bool], Outcome | None]:
+def missing_part(ask: Ask, seen: Seen, *, ready: bool) -> Outcome | None:
     """What the cluster's operator has not provided. While the key works nobody needs the administrator's."""
-
-    def missing(ready: bool) -> Outcome | None:
-        where, admin, ref = f"ServiceClass {ask.class_name}: spec.parameters", admin_of(ask), authority_of(ask)
-        secret = seen.secret(admin)
-        if not ready and (secret is None or not secret.keys.issuperset(PARTS)):
-            there = f"{admin.namespace}/{admin.name} with the keys {' and '.join(PARTS)}"
-            return Waiting(ADMIN_MISSING, f"{where}.adminSecretRef: there is no Secret {there}; make it")
-        if ref is None:
-            return None
-        key, view = ask.parameters.ca_ref.key, seen.secret(ref)
-        if key in (view.keys if view else (seen.get(ref) or {}).get("data") or ()):
-            return None
-        told = f"{where}.caRef: there is no {ref} with the key {key}; make it"
-        return Waiting(AUTHORITY_MISSING, told, ready=ready)
-
-    return missing
+    admin = admin_of(ask)
+    secret = seen.secret(admin)
+    if not ready and (secret is None or not secret.keys.issuperset(PARTS)):
+        return Waiting(
+            ADMIN_MISSING,
+            f"ServiceClass {ask.class_name}: spec.parameters.adminSecretRef: there is no Secret {admin.namespace}/"
+            f"{admin.name} with the keys {' and '.join(PARTS)}; make it",
+        )
+    return authorities.missing(ask.parameters.ca_ref, ask.class_name, seen, ready=ready)
 
 
 DRIVERS = (S3Bucket(),)
