@@ -1,5 +1,5 @@
 """What drivers share that make an account for each claim on a server somebody else runs: its password, its rotation,
-what is on record of it, and how it goes.
+and what is on record of it.
 
     password minted ──> errand: account made with it ──> on record ──> published
          new key minted ──> errand: both are let in where the server can ──> on record ──> published ──> old key dropped
@@ -186,7 +186,9 @@ class AccountDriver(ABC):
         return provide(self.account_of(ask), seen)
 
     def withdraw(self, ask: Ask, seen: Seen) -> Withdrawal:
-        return withdraw(self.account_of(ask), seen)
+        account = self.account_of(ask)
+        missing = missing_part(account, seen, ready=False)
+        return errands.withdraw(account.errand("remove", seen), seen, record=account.credentials, missing=missing)
 
 
 def written_host(host: str) -> str:
@@ -270,35 +272,3 @@ def missing_part(account: Account, seen: Seen, *, ready: bool) -> Outcome | None
             f"{account.admin.name} with the keys {wanted}; make it",
         )
     return authorities.missing(account.server.ca_ref, class_name, seen, ready=ready)
-
-
-# --- withdraw ----------------------------------------------------------------------------------------------------
-
-
-def withdraw(account: Account, seen: Seen) -> Withdrawal:
-    """Under Delete the account and what it holds go from the server before the claim does; under Retain nothing."""
-    claim = account.claim
-    errand = account.errand("remove", seen)
-    left = errands.left_of(errand, seen)
-    begun = seen.secret(account.credentials) is not None or bool(seen.jobs) or claim.status.binding is not None
-    if account.ask.keep or not begun:
-        return Withdrawal(Settled("Nothing is to be undone outside"), left=left)
-    if missing := missing_part(account, seen, ready=False):
-        return Withdrawal(with_way_out(missing, claim), left=left)
-    course = errands.run(errand, seen, ready=False)
-    outcome = course.outcome if course.done else with_way_out(course.outcome, claim)
-    return Withdrawal(outcome, course.actions, left)
-
-
-def with_way_out(outcome: Outcome, claim: Claim) -> Outcome:
-    """What keeps the claim from going, and how to let it go all the same."""
-    if isinstance(outcome, Waiting) and outcome.reason == errands.ERRAND_RUNNING:
-        return outcome
-    patch = '{"spec":{"deletionPolicy":"Retain"}}'
-    message = (
-        f"{outcome.message}. To let the claim go and leave on the server what is there: kubectl -n {claim.namespace} "
-        f"patch {claim.KIND.plural}.{claim.KIND.group} {claim.name} --type merge -p '{patch}'"
-    )
-    if isinstance(outcome, Stalled):
-        return Stalled(outcome.reason, message)
-    return Waiting(outcome.reason, message) if isinstance(outcome, Waiting) else outcome

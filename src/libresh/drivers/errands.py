@@ -14,13 +14,13 @@ data, and as long as the errand is looked at its pod, and no other, may patch th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from libresh.api.claims import Claim
-from libresh.drivers.model import Ask, Seen
+from libresh.drivers.model import Ask, Seen, Withdrawal
 from libresh.plan import naming, objects
 from libresh.plan.actions import Action, Apply, Delete, Mint, Object, Ref, Value
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
@@ -186,6 +186,36 @@ def outcome_of(errand: Errand, job: Object | None, seen: Seen, *, ready: bool) -
         again = f"{errand.server} could not be told; it is begun anew within {CLEARED_AFTER // 60} minutes"
         return Waiting(ERRAND_FAILING, again, ready=ready)
     return Waiting(ERRAND_RUNNING, f"{errand.server} is being told", ready=ready)
+
+
+def withdraw(
+    errand: Errand, seen: Seen, *, record: Ref, missing: Outcome | None, gives: Ref | None = None
+) -> Withdrawal:
+    """Under Delete this errand undoes all that was done on the server before the claim goes; under Retain nothing.
+
+    `record`: the Secret that says what was done; `missing`: what the cluster's operator has not provided.
+    """
+    claim = errand.claim
+    left = left_of(errand, seen, gives=gives)
+    begun = seen.secret(record) is not None or bool(seen.jobs) or claim.status.binding is not None
+    if errand.ask.keep or not begun:
+        return Withdrawal(Settled("Nothing is to be undone outside"), left=left)
+    if missing:
+        return Withdrawal(with_way_out(missing, claim), left=left)
+    course = run(errand, seen, ready=False)
+    return Withdrawal(with_way_out(course.outcome, claim), course.actions, left)
+
+
+def with_way_out(outcome: Outcome, claim: Claim) -> Outcome:
+    """What keeps the claim from going, and how to let it go all the same."""
+    if isinstance(outcome, Settled) or outcome.reason == ERRAND_RUNNING:
+        return outcome
+    patch = '{"spec":{"deletionPolicy":"Retain"}}'
+    message = (
+        f"{outcome.message}. To let the claim go and leave on the server what is there: kubectl -n {claim.namespace} "
+        f"patch {claim.KIND.plural}.{claim.KIND.group} {claim.name} --type merge -p '{patch}'"
+    )
+    return replace(outcome, message=message)
 
 
 def left_of(errand: Errand, seen: Seen, *, gives: Ref | None = None) -> tuple[Ref, ...]:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from libresh.api.claims import Claim
 from libresh.drivers import errands
-from libresh.drivers.accounts import AT_ONCE, PREPARING, ROTATE, ROTATING, unsure, with_way_out
+from libresh.drivers.accounts import AT_ONCE, PREPARING, ROTATE, ROTATING, unsure
 from libresh.drivers.children import Children
 from libresh.drivers.errands import Errand
 from libresh.drivers.model import Ask, Provision, Seen, Withdrawal
@@ -169,14 +169,5 @@ def wanted_editions(given: Given, known: str) -> tuple[str, ...]:
 
 def withdraw(given: Given, seen: Seen, missing: Callable[[bool], Outcome | None]) -> Withdrawal:
     """Under Delete all that was made on the server goes before the claim does; under Retain nothing."""
-    claim, view = given.claim, seen.secret(given.ref)
     errand = given.errand("remove", (), {})
-    left = errands.left_of(errand, seen, gives=given.ref)
-    begun = view is not None or bool(seen.jobs) or claim.status.binding is not None
-    if given.ask.keep or not begun:
-        return Withdrawal(Settled("Nothing is to be undone outside"), left=left)
-    if stop := missing(False):
-        return Withdrawal(with_way_out(stop, claim), left=left)
-    course = errands.run(errand, seen, ready=False)
-    outcome = course.outcome if course.done else with_way_out(course.outcome, claim)
-    return Withdrawal(outcome, course.actions, left)
+    return errands.withdraw(errand, seen, record=given.ref, missing=missing(False), gives=given.ref)
