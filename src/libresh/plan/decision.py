@@ -14,6 +14,8 @@ from libresh.plan.actions import Action, Object
 
 SETTLED_RECHECK = timedelta(hours=6)
 """How often a settled object is looked at although nothing happened: watches tell everything else."""
+OF_EVERY_KIND = frozenset({"conditions", "observedGeneration"})
+"""The fields of a status that every kind has: the loop writes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,7 @@ class Extra:
 class Decision:
     """The result of `decide`.
 
-    `status` holds the kind's own status fields (not conditions, not observedGeneration: the loop adds them), all of
-    them unless the outcome is Delegated;
+    `status` holds the kind's own status fields (not OF_EVERY_KIND), all of them unless the outcome is Delegated;
     `actions` are performed in order before the status is written. `prune`: children labelled as this object's own, of
     the kinds the reconciler writes, that are not among the applied ones are deleted once all actions succeeded.
     """

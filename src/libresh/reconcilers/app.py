@@ -42,6 +42,7 @@ from libresh.reconcilers import app_refusals, app_status
 from libresh.reconcilers.app_needs import Backing, bindings_of, find_unfit, missing, observe_backing, plan_copies
 from libresh.reconcilers.claim import refuse
 from libresh.reconcilers.granting import NAMESPACES
+from libresh.reconcilers.recorded import unchanged
 
 A = TypeVar("A", bound=App)
 
@@ -198,7 +199,7 @@ class AppReconciler(Generic[A]):
             return self.let_go(obj, seen)
         if stop := app_refusals.first(self.package, obj, seen):
             stalled = Stalled(stop.reason, stop.message, ready=is_serving(seen))
-            return Decision(stalled, app_status.unchanged(obj))
+            return Decision(stalled, unchanged(obj))
         assert isinstance(seen.effective, Effective)
         actions = plan_claims(obj, seen)
         lacking, unfit = missing(seen.backing), find_unfit(seen.backing)
@@ -237,17 +238,17 @@ class AppReconciler(Generic[A]):
         if policy == "Retain":
             message = f"Deleted; kept: {', '.join(data) or 'nothing, as there was nothing yet'}"
             if not app_status.has_reason(obj, DELETING, message):
-                return Decision(Waiting(DELETING, message, recheck=AT_ONCE), app_status.unchanged(obj))
+                return Decision(Waiting(DELETING, message, recheck=AT_ONCE), unchanged(obj))
             return Decision(Settled(message), {}, (*follow_policy(obj, seen, policy), LetGo()))
         running = [Delete(ref_of(each), each["metadata"]["uid"]) for each in seen.workloads.values()]
         if running:
             names = ", ".join(sorted(str(action.ref) for action in running))
-            return Decision(Waiting(DELETING, f"Stopping {names}"), app_status.unchanged(obj), tuple(running))
+            return Decision(Waiting(DELETING, f"Stopping {names}"), unchanged(obj), tuple(running))
         if seen.claims:
             names = ", ".join(sorted(str(claim.ref) for claim in seen.claims))
             gone = tuple(Delete(claim.ref, claim.metadata.uid) for claim in seen.claims)
             waiting = Waiting(DELETING, f"Waiting for {names} and the data behind to be gone")
-            return Decision(waiting, app_status.unchanged(obj), (*follow_policy(obj, seen, policy), *gone))
+            return Decision(waiting, unchanged(obj), (*follow_policy(obj, seen, policy), *gone))
         return Decision(Settled("All is removed"), {}, (*forget(self.package, obj, seen), LetGo()))
 
 

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from libresh.api.apps import App
 from libresh.api.conditions import READY, find
 from libresh.catalog.build import MIGRATED_ANNOTATION, is_own
@@ -20,12 +18,6 @@ if TYPE_CHECKING:
 def short(ref: Ref) -> str:
     """A reference within the application's own namespace."""
     return f"{ref.kind} {ref.name}"
-
-
-def unchanged(app: App) -> Object:
-    """The status as it was, without what the loop adds: where nothing was done there is nothing new to say."""
-    known: Object = msgspec.to_builtins(app.status)
-    return {key: value for key, value in known.items() if key not in ("conditions", "observedGeneration")}
 
 
 def build(package: AnyPackage, app: App, seen: "Observed") -> Object:

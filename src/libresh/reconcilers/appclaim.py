@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import msgspec
-
 from libresh.api.appclaims import AppClaim
 from libresh.api.apps import App, AppProfile
 from libresh.api.conditions import READY, find
@@ -28,6 +26,7 @@ from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
 from libresh.ports import Reader, SecretView, Watched
 from libresh.reconcilers import binding
 from libresh.reconcilers.granting import NAMESPACES, NOT_GRANTED, observe_labels
+from libresh.reconcilers.recorded import unchanged
 
 C = TypeVar("C", bound=AppClaim)
 
@@ -249,12 +248,6 @@ def status_of(seen: Observed, bound: AppClaim | None = None) -> Object:
     """The claim's own status fields; `bound`: the claim, where its connection secret can be used."""
     app: Object = {"app": {"name": seen.ref.name, "namespace": seen.ref.namespace}} if seen.ref else {}
     return app | ({"binding": {"name": bound.connection_secret}} if bound else {})
-
-
-def unchanged(claim: AppClaim) -> Object:
-    """The claim's own status fields as they are on record."""
-    known: Object = msgspec.to_builtins(claim.status)
-    return {key: value for key, value in known.items() if key not in ("conditions", "observedGeneration")}
 
 
 __all__ = ["NOT_GRANTED", "AppClaimReconciler", "Observed"]

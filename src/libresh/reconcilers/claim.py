@@ -45,6 +45,7 @@ from libresh.plan.decision import Decision, Delegated, Outcome, Settled, Stalled
 from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
 from libresh.reconcilers import binding, sources
 from libresh.reconcilers.granting import NAMESPACES, NOT_GRANTED, observe_labels
+from libresh.reconcilers.recorded import unchanged
 from libresh.reconcilers.requiring import CAPABILITY_MISSING, short_of
 
 C = TypeVar("C", bound=Claim)
@@ -472,7 +473,7 @@ def status_of(
         return {}
     driver = drivers().get((claim.KIND.kind, chosen.driver))
     if driver is None or provision is None:
-        return unchanged(claim, bound=bound)
+        return {key: value for key, value in unchanged(claim).items() if key != "binding" or bound}
     parameters = fitted(driver.parameters, chosen.parameters)
     status: Object = {
         "className": chosen.name,
@@ -487,16 +488,6 @@ def status_of(
     if bound:
         status["binding"] = {"name": claim.connection_secret}
     return status
-
-
-def unchanged(claim: Claim, *, bound: bool) -> Object:
-    """The claim's own status fields as they are on record."""
-    status: Object = msgspec.to_builtins(claim.status)
-    return {
-        key: value
-        for key, value in status.items()
-        if key not in ("conditions", "observedGeneration") and (key != "binding" or bound)
-    }
 
 
 def let_go(claim: Claim, seen: Observed) -> Decision:

@@ -13,14 +13,12 @@ from libresh.errors import LibreshError
 from libresh.kube.errors import Pending
 from libresh.kube.objects import Entry
 from libresh.plan.actions import Object
-from libresh.plan.decision import Extra, Outcome, Stalled, Waiting
+from libresh.plan.decision import OF_EVERY_KIND, Extra, Outcome, Stalled, Waiting
 
 SUSPENDED = "Suspended"
 INTERNAL_ERROR = "InternalError"
 UNAVAILABLE = "Unavailable"
 LONGEST_MESSAGE = 4096
-COMMON = frozenset({"conditions", "observedGeneration"})
-"""The fields that the loop adds to every kind's own."""
 
 
 class Conditions(msgspec.Struct):
@@ -51,7 +49,7 @@ class Stored:
 
     def holds(self, fields: Mapping[str, Any]) -> bool:
         """Whether the kind's own fields are these."""
-        own: Object = {key: value for key, value in self.fields.items() if key not in COMMON}
+        own: Object = {key: value for key, value in self.fields.items() if key not in OF_EVERY_KIND}
         wanted: Object = without_nothing(msgspec.to_builtins(dict(fields)))
         return own == wanted
 
