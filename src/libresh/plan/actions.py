@@ -131,8 +131,8 @@ Value = Literal | Random | From | Hashed | PublicPart | Template
 class Mint:
     """Write a Secret. The core names where values come from; only the performer ever holds them.
 
-    `metadata` and `type` are applied as given, keys outside `values` are removed. `immutable_keys`
-    behaviour: Random values that exist are never changed.
+    `metadata` and `type` are applied as given, keys outside `values` are removed. Random values that exist are never
+    changed.
     """
 
     metadata: Object

@@ -6,7 +6,6 @@ Stalled     a person must edit something           Ready=False, Stalled=True
 Delegated   a controller outside of libre.sh tells  Ready=Unknown, until that one has said something
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -89,4 +88,3 @@ class Decision:
     actions: tuple[Action, ...] = ()
     conditions: tuple[Extra, ...] = ()
     prune: bool = False
-    notes: Mapping[str, str] = field(default_factory=dict)

@@ -320,7 +320,7 @@ class Loop:
     def _log(self, run: Pass, result: Result, duration: float) -> None:
         fields: dict[str, Any] = {"result": result.end.value, "writes": result.wrote, "ms": round(duration * 1000, 2)}
         if result.decision is not None:
-            fields |= {"outcome": type(result.decision.outcome).__name__, **result.decision.notes}
+            fields["outcome"] = type(result.decision.outcome).__name__
         log.debug("pass %s %s/%s", *run.key, extra={"fields": fields})
 
 
