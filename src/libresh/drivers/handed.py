@@ -9,12 +9,16 @@ is somebody else's is left alone.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import TypeVar, cast
+
+import msgspec
 
 from libresh.api.claims import Claim
 from libresh.drivers.model import Ask, Provision, Seen
 from libresh.plan import naming
 from libresh.plan.actions import Apply, From, Object, Ref, SecretKey, Template, Theirs, Value
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
+from libresh.ports import COMPOSED, Watched
 
 UNFIT = "CompositionUnfit"  # the class cannot serve this claim
 OBJECT_TAKEN = "ObjectTaken"  # the object's name belongs to something else
@@ -22,10 +26,14 @@ COMPOSING = "Composing"
 NOT_READY = "ComposedNotReady"
 FAILED = "ComposedFailed"  # the other operator gave up: a person must look
 CREDENTIALS_MISSING = "CredentialsMissing"
+WATCHES = (Watched("Secret", writes=True), Watched(COMPOSED, writes=True))
+"""What a driver declares that hands claims over."""
 LONGEST = 300
 """How much of what another operator says is repeated."""
 HA_LEAST = 3
 """Members from which a database counts as highly available: with one lost, another still stands behind the primary."""
+
+P = TypeVar("P", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,12 @@ class Handed:
         if isinstance(standing, Settled):
             return Waiting(CREDENTIALS_MISSING, f"Waiting for {missing}")
         return replace(standing, ready=False)
+
+
+def parameters_for(claim_kind: str, declared: type[P]) -> type[P]:
+    """The parameters of classes for one kind of claim: what its connection must say is checked with them."""
+    made = type(f"{claim_kind}Parameters", (declared,), {"claim_kind": claim_kind, "__doc__": declared.__doc__})
+    return cast("type[P]", made)
 
 
 # --- whose it is ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from libresh.api.claims import Quantity
+from libresh.api.database import PostgreSQL
 from libresh.drivers.connection import TYPES
+from libresh.drivers.model import Ask
 from libresh.plan import actions
 from libresh.plan.actions import From, SecretKey, Template, Value
 
@@ -38,6 +40,11 @@ class Unfit(ValueError):
 
     def __init__(self, field: str, why: str) -> None:
         super().__init__(f"{field}: {why}")
+
+
+def claim_of(ask: Ask) -> PostgreSQL:
+    assert isinstance(ask.claim, PostgreSQL)
+    return ask.claim
 
 
 def build_connection(

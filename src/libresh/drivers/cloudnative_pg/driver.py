@@ -19,7 +19,6 @@ import msgspec
 
 from libresh.api.changes import STORAGE, Change
 from libresh.api.claims import Claim
-from libresh.api.database import PostgreSQL
 from libresh.drivers import handed
 from libresh.drivers.cloudnative_pg import backups, phases
 from libresh.drivers.cloudnative_pg.backups import DATABASE, Backup, name_of
@@ -33,11 +32,11 @@ from libresh.drivers.handed_postgresql import (
     SslMode,
     Unfit,
     build_connection,
+    claim_of,
 )
 from libresh.drivers.model import Ask, Provision, Seen
 from libresh.plan.actions import Object, Ref, SecretKey
 from libresh.plan.decision import Outcome, Settled, Stalled
-from libresh.ports import COMPOSED, Watched
 
 API_VERSION = "postgresql.cnpg.io/v1"
 SECRETS = "cnpg.io/userType=app"
@@ -93,7 +92,7 @@ class CloudNativePG:
     name = "cloudnative-pg"
     claim_kind = "PostgreSQL"
     parameters = Parameters
-    watches = (Watched("Secret", writes=True), Watched(COMPOSED, writes=True))
+    watches = handed.WATCHES
     inherits = INHERITED
     changes = (
         STORAGE.told_otherwise("the volumes of all instances grow, where their StorageClass can"),
@@ -136,11 +135,6 @@ class CloudNativePG:
     def plan(self, ask: Ask, seen: Seen) -> Provision:
         provision = hand_over(ask, seen).plan(seen, standing_of(ask, seen))
         return replace(provision, recovery_window=window_of(ask, seen))
-
-
-def claim_of(ask: Ask) -> PostgreSQL:
-    assert isinstance(ask.claim, PostgreSQL)
-    return ask.claim
 
 
 def refs_of(claim: Claim) -> dict[str, Ref]:

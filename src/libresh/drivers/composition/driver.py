@@ -11,7 +11,7 @@ What is made holds data: it has no owner, and goes only under Delete.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -27,7 +27,6 @@ from libresh.drivers.model import Ask, Provision, Seen, told_otherwise
 from libresh.plan import naming
 from libresh.plan.actions import Action, Apply, Object, Ref, Theirs, Value
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
-from libresh.ports import COMPOSED, Watched
 
 Namespace = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 
@@ -50,12 +49,6 @@ class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
         return Composition(resources=self.resources, patch_sets=self.patch_sets)
 
 
-def parameters_for(claim_kind: str) -> type[Parameters]:
-    """The parameters of classes for one kind of claim: what a connection must say is checked with them."""
-    made = type(f"{claim_kind}Parameters", (Parameters,), {"claim_kind": claim_kind, "__doc__": Parameters.__doc__})
-    return cast("type[Parameters]", made)
-
-
 @dataclass(frozen=True)
 class Part:
     """One resource of a claim, with what was seen of it."""
@@ -69,11 +62,11 @@ class ByComposition:
     """Serves one kind of claim by objects of other operators."""
 
     name = "composition"
-    watches = (Watched("Secret", writes=True), Watched(COMPOSED, writes=True))
+    watches = handed.WATCHES
 
     def __init__(self, claim_kind: str) -> None:
         self.claim_kind = claim_kind
-        self.parameters = parameters_for(claim_kind)
+        self.parameters = handed.parameters_for(claim_kind, Parameters)
         self.changes = told_otherwise(claim_kind, "the class's composition says what follows")
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ concepts/claims, concepts/connection-details). Both say how they stand by the co
 
 import re
 from copy import deepcopy
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -29,7 +29,6 @@ from libresh.drivers.model import Ask, Provision, Seen, told_otherwise
 from libresh.plan import actions
 from libresh.plan.actions import From, Object, Ref, SecretKey, Template, Value
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
-from libresh.ports import COMPOSED, Watched
 
 SECRET_CLASHES = "SecretClashes"  # Crossplane would write the very Secret that the claim publishes
 NOT_SYNCED = "NotSynced"
@@ -158,21 +157,15 @@ def check_connection(wish: Connection, claim_kind: str, mode: str) -> None:
         raise Unfit("connection.secretField", "must be the path of a field below spec, such as spec.secretName")
 
 
-def parameters_for(claim_kind: str) -> type[Parameters]:
-    """The parameters of classes for one kind of claim: the keys of the connection are checked with them."""
-    made = type(f"{claim_kind}Parameters", (Parameters,), {"claim_kind": claim_kind, "__doc__": Parameters.__doc__})
-    return cast("type[Parameters]", made)
-
-
 class ByCrossplane:
     """Serves one kind of claim by a composite resource each."""
 
     name = "crossplane"
-    watches = (Watched("Secret", writes=True), Watched(COMPOSED, writes=True))
+    watches = handed.WATCHES
 
     def __init__(self, claim_kind: str) -> None:
         self.claim_kind = claim_kind
-        self.parameters = parameters_for(claim_kind)
+        self.parameters = handed.parameters_for(claim_kind, Parameters)
         self.changes = told_otherwise(claim_kind, "the class's patches and Crossplane's composition say what follows")
 
     def capabilities(self, parameters: Any) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ import msgspec
 
 from libresh.api.changes import STORAGE, Change
 from libresh.api.claims import Claim
-from libresh.api.database import PostgreSQL
 from libresh.drivers import handed
 from libresh.drivers.handed import Handed
 from libresh.drivers.handed_postgresql import (
@@ -29,12 +28,12 @@ from libresh.drivers.handed_postgresql import (
     SslMode,
     Unfit,
     build_connection,
+    claim_of,
 )
 from libresh.drivers.model import Ask, Provision, Seen
 from libresh.drivers.zalando import states
 from libresh.plan.actions import Object, Ref, SecretKey
 from libresh.plan.decision import Settled, Stalled
-from libresh.ports import COMPOSED, Watched
 
 API_VERSION = "acid.zalan.do/v1"
 DATABASE = "app"
@@ -94,7 +93,7 @@ class Zalando:
     name = "zalando"
     claim_kind = "PostgreSQL"
     parameters = Parameters
-    watches = (Watched("Secret", writes=True), Watched(COMPOSED, writes=True))
+    watches = handed.WATCHES
     inherits = INHERITED
     changes = (
         STORAGE.told_otherwise("the operator makes the volumes of all members larger, where their StorageClass can"),
@@ -139,11 +138,6 @@ class Zalando:
         live = seen.get(ref_of(ask.claim, ask.parameters))
         bound = ask.claim.status.binding is not None
         return hand_over(ask, seen).plan(seen, states.standing_of(live, bound=bound) if live else Settled())
-
-
-def claim_of(ask: Ask) -> PostgreSQL:
-    assert isinstance(ask.claim, PostgreSQL)
-    return ask.claim
 
 
 def name_of(claim: Claim, parameters: Parameters) -> str:
