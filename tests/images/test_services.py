@@ -14,7 +14,7 @@ import pytest
 from containers import Running, wait_for_port
 from test_errand import TLS, certify
 
-from libresh.drivers.embedded_postgresql import driver
+from libresh.drivers.embedded_postgresql import patroni
 
 pytestmark = pytest.mark.e2e
 
@@ -129,9 +129,9 @@ def test_the_only_member_brings_patronis_settings_before_it_starts(container: An
     running.volume(account, {"namespace": "team", "token": "token", "ca.crt": authority})
     settings = {"postgresql": {"parameters": {"max_connections": 50}}}
     files = {"patroni.yaml": json.dumps({"scope": "db-pg"}), "dynamic.json": json.dumps(settings)}
-    running.volume(folder, files | {driver.MEMBER_TOOL: driver.MEMBER_CODE, driver.ALONE_TOOL: driver.ALONE_CODE})
+    running.volume(folder, files | {patroni.MEMBER_TOOL: patroni.MEMBER_CODE, patroni.ALONE_TOOL: patroni.ALONE_CODE})
     where = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.server_address[1])}
-    process = running.start(driver.ALONE_COMMAND, [folder, account], POSTGRES_ENV | where)
+    process = running.start(patroni.ALONE_COMMAND, [folder, account], POSTGRES_ENV | where)
     said = process.communicate(timeout=60)[0].decode()
     server.shutdown()
     assert "brought Patroni's settings up to date" in said

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from libresh.drivers.embedded_postgresql import driver
+from libresh.drivers.embedded_postgresql import patroni
 
-TOOL = Path(driver.__file__).parent / "tools" / driver.MEMBER_TOOL
+TOOL = Path(patroni.__file__).parent / "tools" / patroni.MEMBER_TOOL
 LOCK = {"metadata": {"resourceVersion": "7", "annotations": {"leader": "db-pg-1-0"}}}
 NOBODYS = {"metadata": {}}
 
@@ -35,7 +35,7 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> Any:
 def alone(tool: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """What an only member does at its start; it lies beside the other tool."""
     monkeypatch.setitem(sys.modules, "libresh_member", tool)
-    spec = importlib.util.spec_from_file_location("libresh_alone", TOOL.parent / driver.ALONE_TOOL)
+    spec = importlib.util.spec_from_file_location("libresh_alone", TOOL.parent / patroni.ALONE_TOOL)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -148,7 +148,7 @@ def test_a_replica_does_nothing_of_this(tool: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(tool, "take_label", lambda scope: pytest.fail("a replica took the label"))
     monkeypatch.setattr(tool.os, "execv", lambda path, arguments: words.extend(arguments))
     tool.main(["on_start", "replica", "db-pg"])
-    assert words == [driver.ROLES_CALLBACK, "on_start", "replica", "db-pg"]
+    assert words == [patroni.ROLES_CALLBACK, "on_start", "replica", "db-pg"]
 
 
 # --- the only member ---------------------------------------------------------------------------------------------

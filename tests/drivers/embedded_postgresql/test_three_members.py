@@ -6,8 +6,8 @@ import pytest
 
 from laws import samples
 from libresh.drivers import drivers
-from libresh.drivers.embedded_postgresql.driver import Parameters
 from libresh.drivers.embedded_postgresql.members import Member, due_members, outcome_of_members, with_quorum
+from libresh.drivers.embedded_postgresql.model import Parameters
 from libresh.drivers.members import MEMBER_LABEL, content_of_member
 from libresh.drivers.model import Ask, Seen
 from libresh.plan.actions import Object

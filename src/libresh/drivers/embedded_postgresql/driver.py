@@ -9,121 +9,54 @@ changes in them goes from one to the next in an order that a StatefulSet does no
 member's volume is the one a single member has, so that three can take on what one has left.
 """
 
-from pathlib import Path
-from typing import Annotated, Any
-from typing import Literal as OneOf
-
-import msgspec
+from typing import Any
 
 from libresh.api.changes import Change
-from libresh.api.claims import Quantity
-from libresh.api.database import PostgreSQL
-from libresh.api.quantity import parse
-from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
-from libresh.drivers.embedded_postgresql.members import Member, due_members, outcome_of_members, with_quorum
+from libresh.drivers.embedded_postgresql.members import (
+    PRIMARY,
+    ROLE_LABEL,
+    Member,
+    due_members,
+    outcome_of_members,
+    with_quorum,
+)
+from libresh.drivers.embedded_postgresql.model import (
+    PATRONI_NOTES,
+    Names,
+    Parameters,
+    names_of,
+    part_of,
+    volume_of,
+    waits_for_replica,
+)
+from libresh.drivers.embedded_postgresql.patroni import (
+    ALONE_COMMAND,
+    CONFIGURATION,
+    DATA,
+    MEMBER_COMMAND,
+    PORT,
+    REST_PORT,
+    SOCKETS,
+    files_of,
+    has_settings,
+    render_patroni,
+)
 from libresh.drivers.members import MEMBER_LABEL, content_of_member, pods_of
 from libresh.drivers.model import Ask, Provision, Seen
 from libresh.drivers.outcomes import outcome_of_workload, refuse_volume
 from libresh.plan import naming, objects
-from libresh.plan.actions import (
-    Action,
-    Apply,
-    Byproduct,
-    From,
-    Literal,
-    Mint,
-    Object,
-    Random,
-    Ref,
-    SecretKey,
-    Template,
-    Theirs,
-    Value,
-)
+from libresh.plan.actions import Action, Apply, From, Literal, Mint, Object, Random, Ref, SecretKey, Template, Value
 from libresh.plan.decision import Outcome, Stalled
 from libresh.ports import Watched
 
-PORT, REST_PORT = 5432, 8008
 ROLE = "app"
-DATA = "/var/lib/postgresql/data"
-SOCKETS = "/var/run/postgresql"
-SCOPE_LABEL, ROLE_LABEL = "libre.sh/scope", "libre.sh/role"
-PATRONI_NOTES = ("config", "leader", "failover", "sync")
 PASSWORDS = ("password", "superuser-password", "replication-password")
 MOST_MEMBERS = 3
 VERSIONS = ("17",)
 """The major versions there are images of."""
 VERSION_MISSING = "VersionMissing"
 LEFT_BY_THREE = "LeftByThreeMembers"  # the class has one member, the volumes of three are there
-ROLES_CALLBACK = "/usr/local/bin/libresh-postgresql-roles"
-TOOLS = Path(__file__).parent / "tools"
-PYTHON, CONFIGURATION = "/opt/patroni/bin/python", "/etc/patroni"
-MEMBER_TOOL, ALONE_TOOL = "libresh_member.py", "libresh_alone.py"
-MEMBER_CODE, ALONE_CODE = ((TOOLS / name).read_text(encoding="utf-8") for name in (MEMBER_TOOL, ALONE_TOOL))
-MEMBER_COMMAND = (PYTHON, f"{CONFIGURATION}/{MEMBER_TOOL}")
-ALONE_COMMAND = (PYTHON, f"{CONFIGURATION}/{ALONE_TOOL}")
-CONNECTIONS = 100
-"""How many a member takes unless Patroni is told otherwise."""
-
-
-class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    """Parameters of a class with this driver."""
-
-    storage_class: str | None = None
-    """The StorageClass of the volumes. Absent: the cluster's default."""
-    memory: Annotated[Quantity, msgspec.Meta(description="Memory for each member.")] = "256Mi"
-    max_connections: Annotated[
-        int, msgspec.Meta(ge=10, le=1000, description="How many connections a member takes.")
-    ] = CONNECTIONS
-    members: Annotated[
-        OneOf[1, 3],
-        msgspec.Meta(description="One, or three on three nodes: then another takes over when the primary fails."),
-    ] = 1
-    synchronous: Annotated[
-        bool,
-        msgspec.Meta(
-            description="With three members: whether a write is acknowledged only once a second member has it, so that "
-            "none is lost when the primary is. Every write then waits for the network and a second disk."
-        ),
-    ] = True
-
-
-class Names(Children):
-    """Everything that stands for one claim, by name."""
-
-    @property
-    def labels(self) -> dict[str, str]:
-        return super().labels | {SCOPE_LABEL: self.name}
-
-    def volumes(self, members: int) -> tuple[Ref, ...]:
-        return tuple(self.ref("PersistentVolumeClaim", volume_of(number)) for number in range(members))
-
-    def workloads(self, members: int) -> tuple[Ref, ...]:
-        return tuple(self.ref("StatefulSet", part_of(number)) for number in range(members))
-
-    def kept_refs(self, members: int) -> tuple[Ref, ...]:
-        """What holds data: the volumes, the passwords, and Patroni's own notes on them."""
-        return (
-            *self.volumes(members),
-            self.ref("Secret", "credentials"),
-            *(self.note(part) for part in PATRONI_NOTES),
-        )
-
-    def note(self, part: str) -> Byproduct:
-        """A ConfigMap that Patroni makes, with the labels that its configuration gives to all it makes."""
-        labels = self.selector | {SCOPE_LABEL: self.name}
-        return Byproduct("ConfigMap", self.named(part), self.namespace, tuple(sorted(labels.items())))
-
-    @property
-    def quorum(self) -> Theirs:
-        """Where Patroni notes which members may confirm writes."""
-        return Theirs("ConfigMap", self.named("sync"), self.namespace)
-
-    @property
-    def database(self) -> PostgreSQL:
-        assert isinstance(self.claim, PostgreSQL)
-        return self.claim
 
 
 class EmbeddedPostgreSQL:
@@ -201,15 +134,6 @@ class EmbeddedPostgreSQL:
         )
 
 
-def part_of(number: int) -> str:
-    """What a member's StatefulSet is called after the claim's name: the first is called as a single one is."""
-    return str(number) if number else ""
-
-
-def volume_of(number: int) -> str:
-    return f"data-{number}" if number else "data"
-
-
 def plan_single(ask: Ask, names: Names, seen: Seen, credentials: str | None) -> tuple[Outcome, tuple[Action, ...]]:
     """The only member."""
     volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
@@ -245,17 +169,6 @@ def plan_three(ask: Ask, names: Names, seen: Seen, credentials: str | None) -> t
     budget = objects.build_disruption_budget(names.owned(), selector=names.selector, max_unavailable=1)
     due = due_members(members) if credentials is not None else []
     return outcome, (Apply(budget), *(Apply(member.wanted) for member in due))
-
-
-def waits_for_replica(parameters: Parameters) -> bool:
-    """Whether a write is acknowledged only once a second member has it."""
-    return parameters.members > 1 and parameters.synchronous
-
-
-def names_of(ask: Ask) -> Names:
-    claim = ask.claim
-    assert isinstance(claim, PostgreSQL)
-    return Names(claim, "pg", "postgresql", claim.spec.parameters.version)
 
 
 def plan_credentials(names: Names) -> Mint:
@@ -306,7 +219,7 @@ def plan_access(names: Names) -> tuple[Action, ...]:
         Apply(objects.build_role(metadata, rules)),
         Apply(objects.build_role_binding(metadata, role=names.name, service_account=names.name)),
         Apply(objects.build_network_policy(metadata, selector=names.selector, ingress=inside + members)),
-        Apply(objects.build_service(metadata, {"postgresql": PORT}, selector=names.selector | {ROLE_LABEL: "primary"})),
+        Apply(objects.build_service(metadata, {"postgresql": PORT}, selector=names.selector | {ROLE_LABEL: PRIMARY})),
         Apply(
             objects.build_service(names.owned("members"), {"postgresql": PORT}, selector=names.selector, headless=True)
         ),
@@ -323,129 +236,6 @@ def plan_storage(ask: Ask, names: Names) -> tuple[Action, ...]:
         ),
         Apply(objects.build_config_map(names.owned("patroni"), files_of(ask, names))),
     )
-
-
-def files_of(ask: Ask, names: Names) -> dict[str, str]:
-    """What the members find in /etc/patroni."""
-    files = {"patroni.yaml": render_patroni(ask, names)}
-    settings = {MEMBER_TOOL: MEMBER_CODE, "dynamic.json": render(dynamic_settings(ask.parameters))}
-    if ask.parameters.members > 1:
-        files |= settings
-    elif has_settings(ask.parameters):
-        files |= settings | {ALONE_TOOL: ALONE_CODE}
-    return files
-
-
-def has_settings(parameters: Parameters) -> bool:
-    """Whether the only member sees to it that Patroni's own settings are what they should be.
-
-    Not where they are Patroni's own: databases that run are not restarted for what they have already.
-    """
-    return parameters.max_connections != CONNECTIONS
-
-
-def render(value: Any) -> str:
-    """JSON for people to read, the same each time."""
-    return msgspec.json.format(msgspec.json.encode(value, order="sorted")).decode() + "\n"
-
-
-def dynamic_settings(parameters: Parameters) -> dict[str, Any]:
-    """The settings that Patroni keeps for all members of a cluster at once (Patroni 4.1: Dynamic Configuration).
-
-    What must be the same everywhere, as `max_connections`, Patroni takes from here alone (Important rules). A lock that
-    nobody renews is free after `ttl`; that must be no less than `loop_wait` and twice `retry_timeout`. With `quorum`
-    any one of the replicas may confirm a write, so that one replica that goes does not hold writes up; nobody becomes
-    primary who cannot be sure to have all that was confirmed. While both replicas are away writes go on without them,
-    and nobody takes over then (Replication modes: Quorum commit mode). `primary_start_timeout` 0: after a crash another
-    takes over at once, which loses nothing only where replicas have it all.
-    """
-    if parameters.members == 1:
-        return {
-            "ttl": 30,
-            "loop_wait": 10,
-            "retry_timeout": 10,
-            "maximum_lag_on_failover": 1048576,
-            # While the API server is away, the primary goes on as long as all members it knows agree.
-            "failsafe_mode": True,
-            "postgresql": {
-                "use_pg_rewind": True,
-                **({"parameters": {"max_connections": parameters.max_connections}} if has_settings(parameters) else {}),
-            },
-        }
-    return {
-        "ttl": 20,
-        "loop_wait": 5,
-        "retry_timeout": 5,
-        "maximum_lag_on_failover": 1048576,
-        "failsafe_mode": True,
-        "synchronous_mode": "quorum" if parameters.synchronous else False,
-        "synchronous_mode_strict": False,
-        "synchronous_node_count": 1,
-        "primary_start_timeout": 0 if parameters.synchronous else 300,
-        "postgresql": {
-            "use_pg_rewind": True,
-            "parameters": {"max_connections": parameters.max_connections, "wal_sender_timeout": "20s"},
-        },
-    }
-
-
-def render_patroni(ask: Ask, names: Names) -> str:
-    """Patroni's configuration, as JSON, which is YAML. Secrets and addresses reach it by environment."""
-    callback = " ".join(MEMBER_COMMAND) if ask.parameters.members > 1 else ROLES_CALLBACK
-    shared = max(parse(ask.parameters.memory) // 4, 32 << 20) >> 20
-    config = {
-        "scope": names.name,
-        "restapi": {"listen": f"0.0.0.0:{REST_PORT}"},
-        "kubernetes": {
-            "namespace": names.claim.namespace,
-            "labels": names.selector,
-            "scope_label": SCOPE_LABEL,
-            "role_label": ROLE_LABEL,
-            "leader_label_value": "primary",
-            "standby_leader_label_value": "primary",
-            "follower_label_value": "replica",
-            "use_endpoints": False,
-        },
-        "bootstrap": {
-            "dcs": dynamic_settings(ask.parameters),
-            "initdb": [{"encoding": "UTF8"}, {"locale": "C.UTF-8"}, "data-checksums"],
-        },
-        "postgresql": {
-            "listen": f"0.0.0.0:{PORT}",
-            "data_dir": f"{DATA}/pgdata",
-            "pgpass": "/tmp/pgpass",
-            "use_unix_socket": True,
-            "parameters": {
-                "max_connections": ask.parameters.max_connections,
-                "shared_buffers": f"{shared}MB",
-                "unix_socket_directories": SOCKETS,
-                "password_encryption": "scram-sha-256",
-                "log_destination": "stderr",
-                "logging_collector": "off",
-            },
-            "pg_hba": [
-                "local all all trust",
-                "host replication replicator all scram-sha-256",
-                "host all all all scram-sha-256",
-            ],
-            "authentication": {
-                "superuser": {"username": "postgres"},
-                "replication": {"username": "replicator"},
-            },
-            "callbacks": {"on_start": callback, "on_role_change": callback},
-            **(OF_THREE if ask.parameters.members > 1 else {}),
-        },
-        "watchdog": {"mode": "off"},
-    }
-    return render(config)
-
-
-OF_THREE = {
-    "basebackup": [{"checkpoint": "fast"}],
-    # What an old primary has that the new one has not was never acknowledged, or asynchronous replication gave it up.
-    "remove_data_directory_on_rewind_failure": True,
-}
-"""How a member becomes a copy of the primary: at once, and anew where its own data cannot be wound back."""
 
 
 def build_member(ask: Ask, names: Names, credentials: str) -> Object:
@@ -500,7 +290,7 @@ def build_pod(ask: Ask, names: Names, number: int) -> objects.Pod:
         ports={"postgresql": PORT, "patroni": REST_PORT},
         mounts=(
             objects.from_claim("data", DATA, names.named(volume_of(number))),
-            objects.from_config("config", "/etc/patroni", names.named("patroni")),
+            objects.from_config("config", CONFIGURATION, names.named("patroni")),
             objects.from_secret(
                 "credentials",
                 "/etc/libresh/credentials",

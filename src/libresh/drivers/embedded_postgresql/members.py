@@ -18,7 +18,7 @@ from libresh.plan.observed import status_of, trouble_of
 
 ROLE_LABEL = "libre.sh/role"
 PRIMARY, REPLICA = "primary", "replica"
-"""What Patroni writes on its own pod."""
+"""What Patroni writes on its own pod, as its configuration says."""
 NO_PRIMARY = "NoPrimary"  # nobody can write until a member takes over
 NOT_CONFIRMING = "NotConfirming"  # it works, but writes could have to wait
 
