@@ -14,7 +14,7 @@ from libresh.drivers.connection import REQUIRED
 from libresh.plan.actions import Ref, Theirs
 from libresh.plan.decision import Stalled
 from libresh.ports import SecretView
-from libresh.reconcilers.claim import read_parameters
+from libresh.reconcilers.serving import read_parameters
 
 DEFAULT = {"services.libre.sh/is-default-class": "true"}
 STATIC = {"secretRef": {"name": "pg"}}

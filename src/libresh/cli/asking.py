@@ -17,7 +17,7 @@ from libresh.drivers.model import Ask, Driver, Seen, ServerDriver, Settings, run
 from libresh.plan.actions import Object, Ref, Theirs
 from libresh.plan.decision import Outcome, Settled, Stalled
 from libresh.ports import SecretView
-from libresh.reconcilers.claim import read_parameters
+from libresh.reconcilers.serving import read_parameters
 
 EXAMPLES: Mapping[str, Object] = {"OIDCClient": {"parameters": {"redirectUris": ["https://example.org/"]}}}
 """What a claim must say at least, of the kinds that must say something: drivers are asked about a claim."""

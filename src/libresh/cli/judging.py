@@ -14,8 +14,8 @@ from libresh.drivers import drivers, is_outside, names_for
 from libresh.drivers.model import Driver
 from libresh.plan.actions import Object
 from libresh.plan.decision import Stalled
-from libresh.reconcilers.claim import read_parameters
 from libresh.reconcilers.serviceclass import unknown_driver
+from libresh.reconcilers.serving import read_parameters
 
 KIND = ServiceClass.KIND
 TOP = ("apiVersion", "kind", "metadata", "spec", "status")

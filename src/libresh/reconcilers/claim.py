@@ -9,18 +9,14 @@
 One reconciler serves every kind of claim: what differs is in the drivers.
 """
 
-import marshal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
 from libresh.api.claims import Claim
-from libresh.api.conditions import READY as READY_CONDITION
-from libresh.api.conditions import find
 from libresh.api.meta import Resource
 from libresh.api.services import ServiceClass
 from libresh.catalog.profile import everything
@@ -40,26 +36,21 @@ from libresh.drivers.model import (
     runs_server,
 )
 from libresh.plan import naming
-from libresh.plan.actions import Action, Delete, Object, Ref, Release, Theirs
-from libresh.plan.decision import Decision, Delegated, Outcome, Settled, Stalled, Waiting
+from libresh.plan.actions import Action, Delete, Object, Release
+from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
 from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
 from libresh.reconcilers import binding, sources
 from libresh.reconcilers.granting import NAMESPACES, NOT_GRANTED, observe_labels
 from libresh.reconcilers.recorded import unchanged
 from libresh.reconcilers.requiring import CAPABILITY_MISSING, short_of
+from libresh.reconcilers.serving import DRIVER_UNKNOWN, delegated, fitted, has_spoken, observe_refs, read_parameters
 
 C = TypeVar("C", bound=Claim)
-
-WITHOUT_REFERENCES = 2
-"""The version of marshal's format in which equal values give equal bytes."""
 
 NO_DEFAULT_CLASS = "NoDefaultClass"  # no class is named and none is the default
 SEVERAL_DEFAULT_CLASSES = "SeveralDefaultClasses"
 CLASS_NOT_FOUND = "ClassNotFound"
 WRONG_CLASS = "WrongClass"  # the class serves another kind of claim
-DRIVER_UNKNOWN = "DriverUnknown"
-OUTSIDE_DRIVER = "OutsideDriver"  # a controller outside of libre.sh serves it, and has not said anything yet
-INVALID_PARAMETERS = "InvalidClassParameters"
 CLASS_DELETING = "ClassDeleting"
 CHANGE_REFUSED = "ChangeRefused"  # an edit that the service behind the claim cannot follow
 PROVISIONING = "Provisioning"
@@ -360,33 +351,6 @@ def refuse(refused: Stalled, outcome: Outcome) -> Stalled:
     return replace(refused, message=f"{refused.message}. Besides: {outcome.message}", ready=outcome.ready)
 
 
-def read_parameters(driver: Driver, class_name: str, parameters: dict[str, Any]) -> Any | Stalled:
-    """The class's parameters as the driver's type, or what is wrong with them."""
-    try:
-        return fitted(driver.parameters, parameters)
-    except msgspec.ValidationError as error:
-        return Stalled(
-            INVALID_PARAMETERS,
-            f"ServiceClass {class_name}: spec.parameters do not fit the driver {driver.name}: {error}; "
-            f"it takes: {', '.join(driver.parameters.__struct_encode_fields__) or '(none)'}",
-        )
-
-
-def fitted(type: type[msgspec.Struct], parameters: dict[str, Any]) -> Any:
-    """Parameters as the driver's type. Thousands of claims have those of one class, and some take long to check."""
-    try:
-        return fitted_once(type, marshal.dumps(parameters, WITHOUT_REFERENCES))
-    except ValueError as error:
-        if isinstance(error, msgspec.MsgspecError):
-            raise
-        return msgspec.convert(parameters, type)  # YAML's types that JSON does not have
-
-
-@lru_cache(maxsize=256)
-def fitted_once(type: type[msgspec.Struct], parameters: bytes) -> Any:
-    return msgspec.convert(marshal.loads(parameters), type)
-
-
 def hand_over(claim: Claim, chosen: Chosen) -> Decision:
     """The choice, for the controller that serves the claim; all else in the status is that controller's to write."""
     status: Object = {
@@ -399,21 +363,6 @@ def hand_over(claim: Claim, chosen: Chosen) -> Decision:
     return Decision(delegated(chosen.driver, f"ServiceClass {chosen.name}", heard=heard), status)
 
 
-def delegated(driver: str, where: str, *, heard: bool) -> Delegated:
-    """What is said while the controller outside has said nothing."""
-    message = (
-        f"{where} has the driver {driver}, which is not part of libre.sh: its own controller serves the claims and "
-        f"says how they stand. It has said nothing yet; if it goes on so, see whether it runs"
-    )
-    return Delegated(OUTSIDE_DRIVER, message, heard)
-
-
-def has_spoken(obj: Resource) -> bool:
-    """Whether another controller than this one wrote the object's Ready."""
-    ready = find(obj.status.conditions, READY_CONDITION)
-    return ready is not None and ready.reason not in (OUTSIDE_DRIVER, DRIVER_UNKNOWN)
-
-
 def unknown_driver(claim: Claim, chosen: Chosen) -> Stalled:
     """A driver that nobody installed."""
     return Stalled(
@@ -421,20 +370,6 @@ def unknown_driver(claim: Claim, chosen: Chosen) -> Stalled:
         f"ServiceClass {chosen.name}: no driver {chosen.driver} for {claim.KIND.kind} is installed; installed: "
         f"{', '.join(names_for(claim.KIND.kind))}",
     )
-
-
-async def observe_refs(refs: Sequence[Ref], reader: Reader) -> Seen:
-    """The objects and Secrets a driver asked for."""
-    found: dict[Ref, Object | None] = {}
-    secrets: dict[Ref, SecretView | None] = {}
-    for ref in refs:
-        if ref.kind == "Secret":
-            theirs = isinstance(ref, Theirs)
-            among = ref.among if isinstance(ref, Theirs) else ""
-            secrets[ref] = await reader.secret(ref.namespace, ref.name, ours=not theirs, among=among)
-        else:
-            found[ref] = await reader.get(ref, foreign=isinstance(ref, Theirs))
-    return Seen(found, secrets)
 
 
 async def observe_pods(owner: Resource, reader: Reader) -> Sequence[Object]:

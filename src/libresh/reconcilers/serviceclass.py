@@ -19,9 +19,8 @@ from libresh.plan.actions import Ref, Release
 from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
 from libresh.plan.observed import is_available
 from libresh.ports import Reader, Watched
-from libresh.reconcilers.claim import INVALID_PARAMETERS, delegated, has_spoken, observe_refs, read_parameters
+from libresh.reconcilers.serving import DRIVER_UNKNOWN, delegated, has_spoken, observe_refs, read_parameters
 
-DRIVER_UNKNOWN = "DriverUnknown"
 IN_USE = "InUse"
 
 
@@ -127,6 +126,3 @@ def unknown_driver(cls: ServiceClass) -> Stalled:
         DRIVER_UNKNOWN,
         f"spec.driver: no driver {cls.spec.driver} for {cls.spec.claim_kind}; installed: {names}",
     )
-
-
-__all__ = ["INVALID_PARAMETERS", "IN_USE", "ServiceClassReconciler"]
