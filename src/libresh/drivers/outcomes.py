@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from libresh.api.quantity import parse
+from libresh.drivers.children import Children
+from libresh.drivers.model import Seen
 from libresh.plan.actions import Object
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
 from libresh.plan.observed import is_available, is_rolled_out, status_of, trouble_of
@@ -12,6 +14,12 @@ STARTING = "Starting"
 ROLLING = "Rolling"
 FAILING = "Failing"
 VOLUME_PENDING = "VolumePending"
+
+
+def outcome_of_single(what: str, names: Children, seen: Seen) -> Outcome:
+    """How a server of a claim stands that runs as one StatefulSet, with the volume `data` or none."""
+    volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
+    return outcome_of_workload(what, seen.get(names.ref("StatefulSet")), seen.pods, volume=volume)
 
 
 def outcome_of_workload(

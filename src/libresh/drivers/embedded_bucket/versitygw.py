@@ -10,7 +10,7 @@ from libresh.drivers.embedded_bucket.names import (
     plan_credentials,
 )
 from libresh.drivers.model import Ask, Provision, Seen
-from libresh.drivers.outcomes import outcome_of_workload
+from libresh.drivers.outcomes import outcome_of_single
 from libresh.plan import naming, objects
 from libresh.plan.actions import Action, Apply, Object, Ref
 
@@ -42,9 +42,8 @@ def plan(ask: Ask, seen: Seen) -> Provision:
     actions: tuple[Action, ...] = (plan_credentials(names), *plan_access(ask))
     if credentials is not None:
         actions += (Apply(build_server(ask, credentials.digest)),)
-    volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
     return Provision(
-        outcome=outcome_of_workload("The S3 server", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume),
+        outcome=outcome_of_single("The S3 server", names, seen),
         actions=actions,
         connection=connection_of(names, PORT),
         instance=instance_of(ask),

@@ -44,7 +44,7 @@ from libresh.drivers.embedded_postgresql.patroni import (
 )
 from libresh.drivers.members import MEMBER_LABEL, content_of_member, pods_of
 from libresh.drivers.model import Ask, Provision, Seen
-from libresh.drivers.outcomes import outcome_of_workload, refuse_volume
+from libresh.drivers.outcomes import outcome_of_single, refuse_volume
 from libresh.plan import naming, objects
 from libresh.plan.actions import Action, Apply, From, Literal, Mint, Object, Random, Ref, SecretKey, Template, Value
 from libresh.plan.decision import Outcome, Stalled
@@ -136,8 +136,7 @@ class EmbeddedPostgreSQL:
 
 def plan_single(ask: Ask, names: Names, seen: Seen, credentials: str | None) -> tuple[Outcome, tuple[Action, ...]]:
     """The only member."""
-    volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
-    outcome = outcome_of_workload("PostgreSQL", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume)
+    outcome = outcome_of_single("PostgreSQL", names, seen)
     return outcome, (Apply(build_member(ask, names, credentials)),) if credentials is not None else ()
 
 

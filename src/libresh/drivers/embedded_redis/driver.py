@@ -10,7 +10,7 @@ from libresh.api.quantity import parse
 from libresh.drivers.children import Children
 from libresh.drivers.connection import TYPES
 from libresh.drivers.model import Ask, Provision, Seen
-from libresh.drivers.outcomes import outcome_of_workload, refuse_volume
+from libresh.drivers.outcomes import outcome_of_single, refuse_volume
 from libresh.plan import naming, objects
 from libresh.plan.actions import (
     Action,
@@ -94,9 +94,8 @@ class EmbeddedRedis:
         actions: tuple[Action, ...] = (plan_credentials(names), *plan_access(ask))
         if credentials is not None:
             actions += (Apply(build_server(ask, credentials.digest)),)
-        volume = seen.get(names.ref("PersistentVolumeClaim", "data"))
         return Provision(
-            outcome=outcome_of_workload("Valkey", seen.get(names.ref("StatefulSet")), seen.pods, volume=volume),
+            outcome=outcome_of_single("Valkey", names, seen),
             actions=actions,
             connection=connection_of(names),
             instance=f"{names.ref('StatefulSet')} (Valkey)",
