@@ -176,7 +176,7 @@ async def operator_trouble(client: Client, namespace: str) -> str:
     deployment = await client.get("Deployment", operator.NAME, namespace)
     if deployment is None:
         return f"Deployment {namespace}/{operator.NAME} does not exist"
-    if observed.is_rolled_out(deployment, replicas=int(deployment["spec"].get("replicas", 1))):
+    if observed.is_rolled_out(deployment, observed.replicas_of(deployment)):
         return ""
     pods = await client.list("Pod", namespace, labels=operator.selector())
     for condition in observed.status_of(deployment).get("conditions", ()):

@@ -216,7 +216,7 @@ def judge_operator(seen: Seen) -> tuple[str, list[Problem]]:
     """One line on the operator, and what is wrong with it."""
     if seen.operator is None:
         return "not installed", [Problem("the operator", "it is not installed in this cluster", "libresh install")]
-    status, wanted = observed.status_of(seen.operator), int(seen.operator["spec"].get("replicas", 1))
+    status, wanted = observed.status_of(seen.operator), observed.replicas_of(seen.operator)
     ready = status.get("readyReplicas", 0)
     image = seen.operator["spec"]["template"]["spec"]["containers"][0]["image"]
     line = f"{ready} of {wanted} ready, {image}"

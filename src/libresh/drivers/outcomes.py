@@ -7,7 +7,7 @@ from libresh.drivers.children import Children
 from libresh.drivers.model import Seen
 from libresh.plan.actions import Object
 from libresh.plan.decision import Outcome, Settled, Stalled, Waiting
-from libresh.plan.observed import is_available, is_rolled_out, status_of, trouble_of
+from libresh.plan.observed import is_available, is_rolled_out, replicas_of, status_of, trouble_of
 
 INVALID_SIZE = "InvalidSize"
 STARTING = "Starting"
@@ -26,8 +26,7 @@ def outcome_of_workload(
     what: str, workload: Object | None, pods: Sequence[Object] = (), *, volume: Object | None = None
 ) -> Outcome:
     """How a server stands that runs as one Deployment or StatefulSet."""
-    replicas = (workload or {}).get("spec", {}).get("replicas", 1) if workload else 1
-    if is_rolled_out(workload, replicas):
+    if workload is not None and is_rolled_out(workload, replicas_of(workload)):
         return volume_outcome(what, volume)
     available = is_available(workload)
     if trouble := trouble_of(pods):

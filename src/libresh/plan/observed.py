@@ -19,6 +19,11 @@ def is_current(obj: Object | None) -> bool:
     return int(status_of(obj).get("observedGeneration", 0)) >= int(obj["metadata"].get("generation", 1))
 
 
+def replicas_of(workload: Object) -> int:
+    """How many pods a Deployment or StatefulSet asks for."""
+    return int(workload["spec"].get("replicas", 1))
+
+
 def is_rolled_out(workload: Object | None, replicas: int = 1) -> bool:
     """Whether a Deployment or StatefulSet runs just the pods its latest spec asks for, all of them ready."""
     if workload is None or not is_current(workload):
@@ -47,7 +52,7 @@ def is_rolling(workload: Object | None) -> bool:
     progressing = conditions.get("Progressing", {})
     if progressing.get("status") != "True":
         return False
-    replaced = status.get("updatedReplicas", 0) >= workload["spec"].get("replicas", 1)
+    replaced = status.get("updatedReplicas", 0) >= replicas_of(workload)
     return not replaced or progressing.get("reason") != "NewReplicaSetAvailable"
 
 

@@ -268,7 +268,9 @@ async def observe_pods(
     obj: App, running: Mapping[str, Object], jobs: Mapping[str, Object], reader: Reader
 ) -> Sequence[Object]:
     """The pods, where something does not run yet: they say what is wrong."""
-    settled = all(observed.is_rolled_out(each, replicas_of(each)) for each in running.values() if is_deployment(each))
+    settled = all(
+        observed.is_rolled_out(each, observed.replicas_of(each)) for each in running.values() if is_deployment(each)
+    )
     if running and settled and all(observed.job_result(job) is not None for job in jobs.values()):
         return ()
     return await reader.select("Pod", obj.namespace, {naming.OWNER_LABEL: naming.owner_value(obj.KIND.kind, obj.name)})
@@ -280,10 +282,6 @@ def ref_of(found: Object) -> Ref:
 
 def is_deployment(found: Object) -> bool:
     return bool(found["kind"] == "Deployment")
-
-
-def replicas_of(found: Object) -> int:
-    return int(found["spec"].get("replicas", 1))
 
 
 def is_serving(seen: Observed) -> bool:
@@ -361,7 +359,7 @@ def is_current(seen: Observed, workload: Object) -> bool:
     found = seen.workloads.get(workload["metadata"]["name"])
     if found is None or not is_deployment(found):
         return found is not None
-    wanted = replicas_of(workload)
+    wanted = observed.replicas_of(workload)
     return content_of(found) == content_of(workload) and observed.is_rolled_out(found, wanted)
 
 

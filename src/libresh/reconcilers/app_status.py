@@ -53,7 +53,7 @@ def components(app: App, seen: "Observed") -> list[Object]:
         if isinstance(each, Task | Cron):
             continue
         workload = seen.workloads.get(f"{app.name}-{each.name}")
-        ready = observed.is_rolled_out(workload, int(workload["spec"].get("replicas", 1))) if workload else False
+        ready = observed.is_rolled_out(workload, observed.replicas_of(workload)) if workload else False
         pods = [pod for pod in seen.pods if pod["metadata"]["labels"].get(naming.COMPONENT_LABEL) == each.name]
         message = "" if ready else observed.trouble_of(pods) or ("starting" if workload else "not started yet")
         found.append(without_empty({"name": each.name, "ready": ready, "message": message}))
@@ -90,7 +90,7 @@ def running_version(app: App, seen: "Observed", *, ready: bool = False) -> str:
     if workload is None:
         return app.status.version or ""
     version = str(workload["metadata"].get("labels", {}).get(naming.VERSION_LABEL, ""))
-    if ready and not observed.is_rolled_out(workload, int(workload["spec"].get("replicas", 1))):
+    if ready and not observed.is_rolled_out(workload, observed.replicas_of(workload)):
         return app.status.version or ""
     return version
 
