@@ -50,10 +50,8 @@ def check(composition: Composition, claim_kind: str) -> None:
                 raise Unfit(f"patchSets[{at}].patches[{number}].type", "a patch set cannot have another one in it")
     sets = {each.name for each in composition.patch_sets}
     for at, resource in enumerate(composition.resources):
-        try:
+        with shape.within(f"resources[{at}]"):
             check_resource(composition, resource, sets, claim_kind)
-        except Unfit as error:
-            raise error.below(f"resources[{at}]") from None
     if missing := missing_keys(claim_kind, connection.static_keys(composition, claim_kind)):
         raise Unfit(
             "resources",
@@ -69,25 +67,19 @@ def check_resource(composition: Composition, resource: Resource, sets: set[str],
     for at, patch in enumerate(resource.patches):
         if patch.type == "PatchSet" and patch.patch_set_name not in sets:
             raise Unfit(f"patches[{at}].patchSetName", f"there is no patch set {patch.patch_set_name}")
-        try:
+        with shape.within(f"patches[{at}]"):
             check_patch(patch, resource.base)
-        except Unfit as error:
-            raise error.below(f"patches[{at}]") from None
     for patch in composition.patches_of(resource):
         try:
             check_patch(patch, resource.base)
         except Unfit as error:
             raise Unfit("patches", f"in a patch set: {error}") from None
     for at, detail in enumerate(resource.connection_details):
-        try:
+        with shape.within(f"connectionDetails[{at}]"):
             check_detail(detail, resource, claim_kind)
-        except Unfit as error:
-            raise error.below(f"connectionDetails[{at}]") from None
     for at, wish in enumerate(resource.readiness_checks):
-        try:
+        with shape.within(f"readinessChecks[{at}]"):
             check_readiness(wish, resource.base)
-        except Unfit as error:
-            raise error.below(f"readinessChecks[{at}]") from None
 
 
 # --- base ----------------------------------------------------------------------------------------------------------
@@ -192,10 +184,8 @@ def check_patch(patch: Patch, base: Object) -> None:
     else:
         check_observed("fromFieldPath", [parse("fromFieldPath", source) for source in patch.sources], base)
     for at, transform in enumerate(patch.transforms):
-        try:
+        with shape.within(f"transforms[{at}]"):
             check_transform(transform)
-        except Unfit as error:
-            raise error.below(f"transforms[{at}]") from None
 
 
 def check_sources(patch: Patch) -> None:

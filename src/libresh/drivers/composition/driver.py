@@ -156,10 +156,8 @@ def identified(ask: Ask) -> list[Made]:
 
 def compose(ask: Ask, made: Made, composite: Object) -> Object:
     """The object of one resource, or what keeps it from being made."""
-    try:
+    with shape.within(made.label):
         return shape.manifest_of(render.compose(ask.parameters.composition, made, composite))
-    except Unfit as error:
-        raise error.below(made.label) from None
 
 
 def ref_of(made: Made) -> Ref:

@@ -87,12 +87,8 @@ def identify(composition: Composition, composite: Object, spaces: Sequence[str])
     """
     made = []
     for at, resource in enumerate(composition.resources):
-        try:
+        with shape.within(f"resources[{at}]"):
             made.append(identify_one(composition, at, composite, spaces))
-        except Unfit as error:
-            raise error.below(f"resources[{at}]") from None
-        except (BadPath, NotFitting) as error:
-            raise Unfit(f"resources[{at}]", str(error)) from None
         places = [(each.manifest.get("kind"), each.namespace, each.name) for each in made]
         if len(set(places)) < len(places):
             raise Unfit(f"resources[{at}]", f"another resource is called {made[-1].name}, too: {resource.name}")
@@ -157,12 +153,8 @@ def compose(composition: Composition, made: Made, composite: Object) -> Object:
     composed = deepcopy(made.resource.base)
     for at, patch in enumerate(composition.patches_of(made.resource)):
         if patch.to_composed:
-            try:
+            with shape.within(f"patches[{at}]"):
                 carry(patch, composite, composed)
-            except (BadPath, NotFitting) as error:
-                raise Unfit(f"patches[{at}]", str(error)) from None
-            except Unfit as error:
-                raise error.below(f"patches[{at}]") from None
     manifest = shape.manifest_of(composed)
     metadata = manifest.setdefault("metadata", {})
     metadata.setdefault("name", made.name)

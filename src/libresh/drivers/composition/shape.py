@@ -7,11 +7,14 @@ v1alpha1 and v1alpha2.)
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from libresh.drivers.composition import paths
+from libresh.drivers.composition.gotext import NotFitting
 from libresh.drivers.composition.model import Patch, Resource
-from libresh.drivers.composition.paths import Path
+from libresh.drivers.composition.paths import BadPath, Path
 from libresh.plan.actions import Object
 
 WRAPPERS = ("kubernetes.crossplane.io/v1alpha1", "kubernetes.crossplane.io/v1alpha2")
@@ -52,6 +55,17 @@ class Unfit(ValueError):
         """The same, seen from further up."""
         inner = self.path if self.path.startswith("[") or not self.path else f".{self.path}"
         return Unfit(f"{path}{inner}", self.message)
+
+
+@contextmanager
+def within(path: str) -> Iterator[None]:
+    """Says of whatever turns out to be unfit where it stands."""
+    try:
+        yield
+    except (BadPath, NotFitting) as error:
+        raise Unfit(path, str(error)) from None
+    except Unfit as error:
+        raise error.below(path) from None
 
 
 def is_wrapper(base: Object) -> bool:

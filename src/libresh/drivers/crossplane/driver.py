@@ -19,10 +19,9 @@ import msgspec
 from libresh.drivers import handed
 from libresh.drivers.composition import checks, paths, render
 from libresh.drivers.composition.connection import PARTS, SECRETS, URIS
-from libresh.drivers.composition.gotext import NotFitting
 from libresh.drivers.composition.model import Patch
 from libresh.drivers.composition.paths import BadPath, Path
-from libresh.drivers.composition.shape import Unfit
+from libresh.drivers.composition.shape import Unfit, within
 from libresh.drivers.connection import OPTIONAL, REQUIRED, TYPES, USUAL
 from libresh.drivers.handed import Handed
 from libresh.drivers.model import Ask, Provision, Seen, told_otherwise
@@ -94,10 +93,8 @@ class Parameters(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
         check_connection(self.connection, self.claim_kind, self.mode)
         self.check_spec()
         for at, patch in enumerate(self.patches):
-            try:
+            with within(f"patches[{at}]"):
                 self.check_patch(patch)
-            except Unfit as error:
-                raise error.below(f"patches[{at}]") from None
 
     def check_spec(self) -> None:
         for field in MACHINERY[self.mode]:
@@ -234,12 +231,11 @@ def build(ask: Ask) -> Object:
     made["spec"] = deepcopy(ask.parameters.spec)
     composite = render.composite_of(ask.claim)
     for at, patch in enumerate(ask.parameters.patches):
-        try:
-            render.carry(patch, composite, made)
-        except (BadPath, NotFitting, render.Awaited) as error:
-            raise Unfit(f"patches[{at}]", str(error)) from None
-        except Unfit as error:
-            raise error.below(f"patches[{at}]") from None
+        with within(f"patches[{at}]"):
+            try:
+                render.carry(patch, composite, made)
+            except render.Awaited as error:
+                raise Unfit("", str(error)) from None
     add_machinery(ask, made)
     return made
 
