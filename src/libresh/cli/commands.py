@@ -20,6 +20,7 @@ from libresh.cli.manifests import discovery
 from libresh.errors import LibreshError
 from libresh.kube.client import Client
 from libresh.plan import naming as labels
+from libresh.plan import observed
 from libresh.plan.actions import Object
 
 PASSED = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -168,9 +169,7 @@ async def find_pod(client: Client, type: type[Resource], name: str, namespace: s
 
 
 def is_ready(pod: Object) -> bool:
-    if pod["metadata"].get("deletionTimestamp"):
-        return False
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod.get("status", {}).get("conditions", ()))
+    return not pod["metadata"].get("deletionTimestamp") and observed.says_ready(pod)
 
 
 def perform(target: Target, pod: Object, command: Command, answers: Answers, form: str) -> int:

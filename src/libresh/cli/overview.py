@@ -254,7 +254,7 @@ def judge_nodes(seen: Seen) -> list[Problem]:
             f"node {node['metadata']['name']}", "it is not ready", f"kubectl describe node {node['metadata']['name']}"
         )
         for node in seen.nodes
-        if not is_node_ready(node)
+        if not observed.says_ready(node)
     ]
 
 
@@ -270,13 +270,8 @@ def judge_definitions(seen: Seen, types: Sequence[type[Resource]]) -> list[Probl
     return found
 
 
-def is_node_ready(node: Object) -> bool:
-    conditions = observed.status_of(node).get("conditions", ())
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
 def count_nodes(nodes: Sequence[Object]) -> str:
-    ready = sum(is_node_ready(node) for node in nodes)
+    ready = sum(observed.says_ready(node) for node in nodes)
     return f"{ready} of {len(nodes)} nodes ready" if nodes else ""
 
 

@@ -12,6 +12,12 @@ def status_of(obj: Object | None) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
+def says_ready(obj: Object) -> bool:
+    """Whether a pod or a node says that it is ready."""
+    conditions = status_of(obj).get("conditions", ())
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
 def is_current(obj: Object | None) -> bool:
     """Whether the status speaks of the latest spec."""
     if obj is None:

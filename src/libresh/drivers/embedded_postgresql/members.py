@@ -14,7 +14,7 @@ from libresh.drivers.members import MEMBERS_MISSING, changing, describe_missing,
 from libresh.drivers.outcomes import FAILING, ROLLING, STARTING, volume_outcome
 from libresh.plan.actions import Object
 from libresh.plan.decision import Outcome, Settled, Waiting
-from libresh.plan.observed import status_of, trouble_of
+from libresh.plan.observed import says_ready, trouble_of
 
 ROLE_LABEL = "libre.sh/role"
 PRIMARY, REPLICA = "primary", "replica"
@@ -40,7 +40,7 @@ class Member(of_any.Member):
     @property
     def serves(self) -> bool:
         """Whether it is the primary, and answers."""
-        return self.has_role(PRIMARY) and any(is_pod_ready(pod) for pod in self.pods)
+        return self.has_role(PRIMARY) and any(map(says_ready, self.pods))
 
 
 def with_quorum(members: Sequence[Member], sync: Object | None) -> list[Member]:
@@ -50,11 +50,6 @@ def with_quorum(members: Sequence[Member], sync: Object | None) -> list[Member]:
     primaries = {name for member in members if member.has_role(PRIMARY) for name in member.pod_names}
     replicas = set(str(noted.get("sync_standby") or "").split(",")) if noted.get("leader") in primaries else set()
     return [replace(member, confirms=bool(member.pod_names & (primaries | replicas))) for member in members]
-
-
-def is_pod_ready(pod: Object) -> bool:
-    conditions = status_of(pod).get("conditions", ())
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def due_members(members: Sequence[Member]) -> list[Member]:
