@@ -29,7 +29,7 @@ from libresh.kube.errors import NotFound, Pending
 from libresh.kube.objects import ENCODER, Entry
 from libresh.kube.reader import InvalidObject, PassReader, typed
 from libresh.plan import naming
-from libresh.plan.actions import Apply, Mint, Ref, Release
+from libresh.plan.actions import Apply, Mint, Object, Ref, Release
 from libresh.plan.decision import SETTLED_RECHECK, Decision, Delegated, Extra, Settled, Stalled, Waiting
 from libresh.ports import COMPOSED, Reconciler
 from libresh.runtime import status
@@ -284,6 +284,24 @@ class Loop:
         known = status.part_of(stored.fields, wanted) if shared else stored.fields
         if wanted == known or self._refused_status.get(run.key) == (wanted, run.entry.version):
             return
+        fresh = await self._write_status(run, wanted)
+        if fresh is None:
+            return  # the object was deleted meanwhile: the watch will say so
+        run.wrote += 1
+        kept = status.stored_status(fresh).fields
+        if (status.part_of(kept, wanted) if shared else kept) != wanted:
+            log.warning(
+                "the API server keeps the status of %s %s different from what was written", self.kind, meta.name
+            )
+            self._refused_status[run.key] = (wanted, fresh.version)
+        if run.obj is not None and (told := worth_telling(stored.conditions, merged)):
+            self.recorder.record(run.obj, told, now)
+            for condition in told:
+                log.info("%s is %s: %s: %s", condition.type, condition.status, condition.reason, condition.message)
+
+    async def _write_status(self, run: Pass, wanted: Object) -> Entry | None:
+        """The object as it is with that status, None where it is gone."""
+        meta = run.entry.meta
         body = {
             "apiVersion": self.reconciler.type.KIND.api_version,
             "kind": self.kind,
@@ -296,21 +314,8 @@ class Loop:
                     self.kind, meta.name, meta.namespace, ENCODER.encode(body), subresource="status"
                 )
             except NotFound:
-                return  # the object was deleted meanwhile: the watch will say so
-            fresh = self.cluster.learn(self.kind, answer, source=run.key)
-        run.wrote += 1
-        kept = status.stored_status(fresh).fields
-        if (status.part_of(kept, wanted) if shared else kept) != wanted:
-            log.warning(
-                "the API server keeps the status of %s %s different from what was written", self.kind, meta.name
-            )
-            self._refused_status[run.key] = (wanted, fresh.version)
-        if run.obj is not None:
-            told = worth_telling(stored.conditions, merged)
-            if told:
-                self.recorder.record(run.obj, told, now)
-                for condition in told:
-                    log.info("%s is %s: %s: %s", condition.type, condition.status, condition.reason, condition.message)
+                return None
+            return self.cluster.learn(self.kind, answer, source=run.key)
 
     def _collect(self) -> None:
         counts = Counter(self.readiness.values())
