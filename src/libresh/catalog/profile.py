@@ -297,14 +297,14 @@ def origins(type: Any, spec: AppSpec, layers: Sequence[Layer], raw: Object) -> d
     """Every setting in force that the instance did not say itself, with where it comes from."""
     found: dict[str, Any] = {}
     for path, value in leaves(type, everything(spec)):
-        if path.split(".")[0] in INSTANCE_ONLY or says(type, raw, path):
+        if path.split(".")[0] in INSTANCE_ONLY or says(raw, path):
             continue
-        origin = next((layer.origin for layer in reversed(layers) if says(type, layer.values, path)), "built in")
+        origin = next((layer.origin for layer in reversed(layers) if says(layer.values, path)), "built in")
         found[path] = {"value": value, "from": origin}
     return dict(sorted(found.items()))
 
 
-def says(type: Any, values: Object, path: str) -> bool:
+def says(values: Object, path: str) -> bool:
     """Whether a layer decides the value at a path: an empty wish decides nothing."""
     return look_up(values, path) not in (None, {})
 

@@ -59,7 +59,7 @@ def execute(target: Target, form: str, namespace: str, app: str, arguments: tupl
     if command is None:
         listed = ", ".join(known) or "it has none"
         raise LibreshError("command-unknown", f"{app} has no command {arguments[0]!r}", f"one of: {listed}")
-    answers = ask(command, arguments[1:], prog=f"libresh exec {app} {command.name}", form=form)
+    answers = ask(command, arguments[1:], prog=f"libresh exec {app} {command.name}")
     if answers is None:
         return
 
@@ -96,7 +96,7 @@ def usage(command: Command) -> str:
     return " ".join(words)
 
 
-def ask(command: Command, given: tuple[str, ...], *, prog: str, form: str) -> Answers | None:
+def ask(command: Command, given: tuple[str, ...], *, prog: str) -> Answers | None:
     """Parse what was typed and ask for what must not be; None where only help was asked for."""
     parser = build_parser(command)
     try:

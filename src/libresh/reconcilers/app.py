@@ -206,12 +206,12 @@ class AppReconciler(Generic[A]):
         if seen.instance is None or seen.parts is None or (unfit and not seen.workloads):
             early = unfit or lacking
             assert early is not None
-            return Decision(early, app_status.build(self.package, obj, seen), actions)
+            return Decision(early, app_status.build(obj, seen), actions)
         builder = Builder(seen.instance, seen.parts)
         actions += (*builder.secrets(), *builder.foundations())
         outcome, more, complete = self.run(obj, seen, builder, lacking)
         outcome = refuse(unfit, outcome) if unfit else outcome
-        status = app_status.build(self.package, obj, seen)
+        status = app_status.build(obj, seen)
         return Decision(outcome, status, actions + more, prune=complete)
 
     def run(
@@ -233,8 +233,8 @@ class AppReconciler(Generic[A]):
 
     def let_go(self, obj: A, seen: Observed) -> Decision:
         """Deletion. Under Delete first what runs goes, then the claims with their data, then the kept secrets."""
-        policy = app_status.policy_of(obj, seen.effective)
-        data = app_status.kept(self.package, obj, seen)
+        policy = app_status.policy_of(seen.effective)
+        data = app_status.kept(obj, seen)
         if policy == "Retain":
             message = f"Deleted; kept: {', '.join(data) or 'nothing, as there was nothing yet'}"
             if not app_status.has_reason(obj, DELETING, message):
@@ -249,7 +249,7 @@ class AppReconciler(Generic[A]):
             gone = tuple(Delete(claim.ref, claim.metadata.uid) for claim in seen.claims)
             waiting = Waiting(DELETING, f"Waiting for {names} and the data behind to be gone")
             return Decision(waiting, unchanged(obj), (*follow_policy(obj, seen, policy), *gone))
-        return Decision(Settled("All is removed"), {}, (*forget(self.package, obj, seen), LetGo()))
+        return Decision(Settled("All is removed"), {}, (*forget(obj, seen), LetGo()))
 
 
 def claim_space(app: App, role: str) -> str:
@@ -295,7 +295,7 @@ def plan_claims(obj: App, seen: Observed) -> tuple[Action, ...]:
 
     A claim that was made for it stays its own when the spec comes to name it: it must not be pruned.
     """
-    policy = app_status.policy_of(obj, seen.effective)
+    policy = app_status.policy_of(seen.effective)
     claims = tuple(
         Apply(build_claim(obj, each.need, each.claim, deletion_policy=policy))
         for each in seen.backing
@@ -379,7 +379,7 @@ def follow_policy(obj: App, seen: Observed, policy: str) -> tuple[Action, ...]:
     )
 
 
-def forget(package: AnyPackage, obj: App, seen: Observed) -> tuple[Action, ...]:
+def forget(obj: App, seen: Observed) -> tuple[Action, ...]:
     """Removes kept objects that are this application's."""
     mine = naming.owner_value(obj.KIND.kind, obj.name)
     secrets = [

@@ -46,7 +46,7 @@ def first(package: AnyPackage, app: App, seen: "Observed") -> Refusal | None:
     return (
         host_missing(app, spec)
         or version_unknown(package, spec, seen.release)
-        or version_unreachable(package, app, spec, seen)
+        or version_unreachable(app, seen)
         or host_taken(app, seen)
         or (package.refuse(app, spec, seen.release) if seen.release else None)
         or service_refused(app, seen)
@@ -77,7 +77,7 @@ def version_unknown(package: AnyPackage, spec: Any, release: Release | None) -> 
     )
 
 
-def version_unreachable(package: AnyPackage, app: App, spec: Any, seen: "Observed") -> Refusal | None:
+def version_unreachable(app: App, seen: "Observed") -> Refusal | None:
     """A release may only follow those its graph names: data of a newer one cannot be read by an older one."""
     running = app_status.running_version(app, seen)
     if seen.release is None or not running or seen.release.follows(running):
@@ -117,7 +117,7 @@ def service_refused(app: App, seen: "Observed") -> Refusal | None:
             or service_moved(each, before)
             or claim_taken(app, each)
             or secret_misused(each, seen)
-            or class_fixed(app, each)
+            or class_fixed(each)
         )
         if stop:
             return stop
@@ -204,7 +204,7 @@ def service_moved(backing: Backing, before: dict[str, str]) -> Refusal | None:
     )
 
 
-def class_fixed(app: App, backing: Backing) -> Refusal | None:
+def class_fixed(backing: Backing) -> Refusal | None:
     """The class of a claim cannot be changed once it serves it."""
     wish, claim = backing.need.wish, backing.claim
     if claim is None or not is_own(backing.need) or not wish.class_name or backing.is_foreign:

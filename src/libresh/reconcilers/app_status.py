@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from libresh.api.apps import App
 from libresh.api.conditions import READY, find
 from libresh.catalog.build import MIGRATED_ANNOTATION, is_own
-from libresh.catalog.model import AnyPackage, Cron, Refusal, Task
+from libresh.catalog.model import Cron, Refusal, Task
 from libresh.catalog.profile import Effective
 from libresh.plan import naming, observed
 from libresh.plan.actions import Object, Ref
@@ -20,14 +20,14 @@ def short(ref: Ref) -> str:
     return f"{ref.kind} {ref.name}"
 
 
-def build(package: AnyPackage, app: App, seen: "Observed") -> Object:
+def build(app: App, seen: "Observed") -> Object:
     """The application's own status fields."""
     assert isinstance(seen.effective, Effective)
     status: Object = {
         "backing": backing(seen),
         "components": components(app, seen),
         "effective": dict(seen.effective.given),
-        "kept": kept(package, app, seen),
+        "kept": kept(app, seen),
     }
     optional = {
         "profile": seen.effective.profile,
@@ -64,7 +64,7 @@ def without_empty(values: Object) -> Object:
     return {key: value for key, value in values.items() if value != ""}
 
 
-def kept(package: AnyPackage, app: App, seen: "Observed") -> list[str]:
+def kept(app: App, seen: "Observed") -> list[str]:
     """What stays when the application is deleted."""
     found = [f"{view.metadata.name}" for view in seen.kept.values() if view is not None]
     names = [f"Secret {name}" for name in found]
@@ -73,12 +73,12 @@ def kept(package: AnyPackage, app: App, seen: "Observed") -> list[str]:
         names += [each.handle for each in seen.backing if each.need.data and (each.claim or each.secret)]
     else:
         names += [short(claim.ref) for claim in seen.claims]
-    if policy_of(app, seen.effective) == "Delete":
+    if policy_of(seen.effective) == "Delete":
         names = [each.handle for each in seen.backing if each.need.data and not is_own(each.need) and not each.is_ours]
     return sorted(names)
 
 
-def policy_of(app: App, effective: "Effective | Refusal") -> str:
+def policy_of(effective: "Effective | Refusal") -> str:
     """What becomes of the data. Where the settings in force cannot be told, nothing is destroyed."""
     return effective.spec.deletion_policy if isinstance(effective, Effective) else "Retain"
 

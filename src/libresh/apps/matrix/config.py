@@ -88,7 +88,7 @@ def has_authority(matrix: Instance[MatrixSpec], role: str) -> bool:
     return "ca.crt" in matrix.bindings[role].keys
 
 
-def authority(matrix: Instance[MatrixSpec], role: str) -> str:
+def authority(role: str) -> str:
     """The file that says it."""
     return f"{CONFIG_PATH}/{role}-ca.crt"
 
@@ -119,7 +119,7 @@ def homeserver(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
         federation(spec),
         login(matrix),
         RATES,
-        secrets(matrix),
+        secrets(),
         {"log_config": f"{CONFIG_PATH}/log.yaml", "report_stats": False},
     )
     return {key: value for section in sections for key, value in section.items()}
@@ -168,7 +168,7 @@ def cache(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
     if "tls" in cache.keys:
         redis["use_tls"] = Hidden(cache.key("tls"), truth=True)
     if has_authority(matrix, "cache"):
-        redis["ca_file"] = authority(matrix, "cache")
+        redis["ca_file"] = authority("cache")
     found: dict[str, Any] = {"redis": redis}
     if "tls-verify" in cache.keys:
         verify = {"verify": Hidden(cache.key("tls-verify"), truth=True)}
@@ -182,7 +182,7 @@ def database_tls(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
     found: dict[str, Any] = {
         key: Hidden(database.key(key)) for key in ("sslmode", "sslrootcert") if key in database.keys
     }
-    return found | ({"sslrootcert": authority(matrix, "database")} if has_authority(matrix, "database") else {})
+    return found | ({"sslrootcert": authority("database")} if has_authority(matrix, "database") else {})
 
 
 def database(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def media(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
                     "region_name": Hidden(bucket.key("region")),
                     "access_key_id": Hidden(bucket.key("access-key-id")),
                     "secret_access_key": Hidden(bucket.key("secret-access-key")),
-                    **({"ca_file": authority(matrix, "objectStore")} if has_authority(matrix, "objectStore") else {}),
+                    **({"ca_file": authority("objectStore")} if has_authority(matrix, "objectStore") else {}),
                 },
             }
         ],
@@ -297,7 +297,7 @@ def provider(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
     }
 
 
-def secrets(matrix: Instance[MatrixSpec]) -> dict[str, Any]:
+def secrets() -> dict[str, Any]:
     """The generated secrets, each in a file beside this one."""
     return {
         "signing_key_path": f"{CONFIG_PATH}/signing.key",
