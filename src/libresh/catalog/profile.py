@@ -316,10 +316,15 @@ def written_names(type: Any) -> tuple[tuple[str, str], ...]:
 
 
 def everything(value: Any) -> Any:
-    """A Struct as JSON with the fields that equal their defaults, which encoding leaves out."""
+    """A declared value as JSON with the fields that equal their defaults, which encoding leaves out. What is None is
+    absent."""
     if isinstance(value, msgspec.Struct):
         found = {written: everything(getattr(value, name)) for name, written in written_names(type(value))}
         return {key: inner for key, inner in found.items() if inner is not None}
+    if isinstance(value, list | tuple):
+        return [everything(each) for each in value]
+    if isinstance(value, dict):
+        return {key: everything(each) for key, each in value.items()}
     return value
 
 

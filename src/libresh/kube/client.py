@@ -16,7 +16,6 @@ LIST_TIMEOUT = 120.0
 PARTIAL = "application/json;as={};g=meta.k8s.io;v=v1,application/json"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
-JSON_PATCH = "application/json-patch+json"
 STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 UNFORCED, FORCED = encode_query(STRICT), encode_query({**STRICT, "force": "true"})
 

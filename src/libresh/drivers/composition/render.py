@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import cache
 from typing import Any
 
-import msgspec
-
 from libresh.api.claims import Claim
+from libresh.catalog.profile import everything
 from libresh.drivers.composition import gotext, known, paths, shape, transforms
 from libresh.drivers.composition.connection import Made
 from libresh.drivers.composition.gotext import NotFitting
@@ -54,27 +52,9 @@ def composite_of(claim: Claim) -> Object:
             "labels": {**meta.labels, **own},
             "annotations": dict(meta.annotations),
         },
-        "spec": {**whole(claim.spec), "claimRef": reference},
+        "spec": {**everything(claim.spec), "claimRef": reference},
         "status": {},
     }
-
-
-def whole(value: Any) -> Any:
-    """A declared value as JSON, with its defaults, as the API server stores it. What is None is absent."""
-    if isinstance(value, msgspec.Struct):
-        fields = ((encoded, getattr(value, name)) for name, encoded in fields_of(type(value)))
-        return {name: whole(inner) for name, inner in fields if inner is not None}
-    if isinstance(value, list | tuple):
-        return [whole(each) for each in value]
-    if isinstance(value, dict):
-        return {key: whole(each) for key, each in value.items()}
-    return value
-
-
-@cache
-def fields_of(type: type[msgspec.Struct]) -> tuple[tuple[str, str], ...]:
-    """The fields of a struct: by what name Python has them, and JSON."""
-    return tuple((each.name, each.encode_name) for each in msgspec.structs.fields(type))
 
 
 # --- which objects -------------------------------------------------------------------------------------------------
