@@ -10,7 +10,7 @@ from laws import samples
 from libresh.api.meta import ObjectMeta
 from libresh.drivers import drivers
 from libresh.drivers.model import Ask, Seen
-from libresh.drivers.s3_bucket.driver import bucket_of
+from libresh.drivers.s3_bucket.driver import bucket_name
 from libresh.plan.actions import From, Literal, Object
 from libresh.plan.decision import Waiting
 
@@ -36,7 +36,7 @@ def applied(found: Ask, kind: str) -> Object:
 
 def test_a_bucket_has_a_name_that_every_s3_takes_and_no_other_claim_has() -> None:
     for prefix in ("", "coop-", "p" * 20):
-        names = [bucket_of(ask(*place, namePrefix=prefix)) for place in PLACES]
+        names = [bucket_name(ask(*place, namePrefix=prefix)) for place in PLACES]
         assert len(set(names)) == len(PLACES)
         for name in names:
             assert 3 <= len(name) <= 63
@@ -97,7 +97,7 @@ def test_an_order_has_no_secret() -> None:
     assert container["args"] == ["s3", "provide"]
     order = json.loads(container["env"][0]["value"])
     assert order == {
-        "bucket": bucket_of(ask()),
+        "bucket": bucket_name(ask()),
         "class": "sample-class",
         "cluster": samples.SETTINGS.cluster,
         "editions": ["first"],

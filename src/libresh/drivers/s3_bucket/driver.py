@@ -137,8 +137,8 @@ def names_of(ask: Ask) -> Children:
     return Children(ask.claim, "s3", "s3")
 
 
-def bucket_of(ask: Ask) -> str:
-    """The bucket of a claim, and its user: readable, and no other claim's whatever these are called."""
+def bucket_name(ask: Ask) -> str:
+    """The name of a claim's bucket, and of its user: readable, and no other claim's whatever these are called."""
     claim = ask.claim
     readable = f"{ask.parameters.name_prefix}{claim.namespace}-{claim.name}"[:READABLE].rstrip("-")
     return f"{readable}-{naming.digest_of(claim.namespace, claim.name)[: NAME_LIMIT - READABLE - 1]}"
@@ -161,7 +161,7 @@ def port_of(address: str) -> int:
 def given_of(ask: Ask, seen: Seen) -> Given:
     """The key of a claim, and how the server is asked for it."""
     parameters = ask.parameters
-    instance = f"{parameters.endpoint.rstrip('/')}/{bucket_of(ask)}"
+    instance = f"{parameters.endpoint.rstrip('/')}/{bucket_name(ask)}"
 
     def errand(task: str, editions: tuple[str, ...], files: Mapping[str, Value]) -> Errand:
         return errand_of(ask, seen, task, editions, files)
@@ -188,7 +188,7 @@ def errand_of(ask: Ask, seen: Seen, task: str, editions: tuple[str, ...], files:
         "for": f"{claim.KIND.kind} {claim.namespace}/{claim.name}",
         "cluster": ask.settings.cluster,
         "class": ask.class_name,
-        "bucket": bucket_of(ask),
+        "bucket": bucket_name(ask),
         "keys": parameters.keys,
         "editions": list(editions),
         "versioning": claim.spec.parameters.versioning,
@@ -209,7 +209,7 @@ def errand_of(ask: Ask, seen: Seen, task: str, editions: tuple[str, ...], files:
 
 def connection_of(ask: Ask, key: Callable[[str], SecretKey], authority: Value | None) -> dict[str, Value]:
     """The connection secret, as published for every Bucket."""
-    parameters, bucket = ask.parameters, bucket_of(ask)
+    parameters, bucket = ask.parameters, bucket_name(ask)
     found = split(parameters.endpoint)
     host, port = written_host(str(found.hostname)), port_of(parameters.endpoint)
     values: dict[str, Value] = {
