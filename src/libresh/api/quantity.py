@@ -57,9 +57,3 @@ def bytes_text(value: int) -> str:
         f"{value // int(SUFFIXES[unit])}{unit}" for unit in (*BINARY, *DECIMAL) if value % int(SUFFIXES[unit]) == 0
     ]
     return min((*fitting, str(value)), key=len)
-
-
-def millis_text(value: Fraction) -> str:
-    """A quantity for CPUs, in thousandths rounded up: a quarter is `250m`, two are `2`."""
-    thousandths = ceil(value * 1000)
-    return str(thousandths // 1000) if thousandths % 1000 == 0 else f"{thousandths}m"
