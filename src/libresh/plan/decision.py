@@ -6,7 +6,7 @@ Stalled     a person must edit something           Ready=False, Stalled=True
 Delegated   a controller outside of libre.sh tells  Ready=Unknown, until that one has said something
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from libresh.plan.actions import Action, Object
@@ -62,6 +62,13 @@ class Delegated:
 
 
 Outcome = Settled | Waiting | Stalled
+
+
+def refuse(refused: Stalled, outcome: Outcome) -> Stalled:
+    """What is told where a wish is refused and something runs as before: it is as ready as that."""
+    if isinstance(outcome, Settled):
+        return replace(refused, ready=True)
+    return replace(refused, message=f"{refused.message}. Besides: {outcome.message}", ready=outcome.ready)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,10 @@ from libresh.catalog.settings import Settings
 from libresh.plan import naming, observed
 from libresh.plan.actions import Action, Apply, Delete, Object, Ref
 from libresh.plan.actions import Release as LetGo
-from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
+from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting, refuse
 from libresh.ports import Reader, SecretView, Watched
 from libresh.reconcilers import app_refusals, app_status
 from libresh.reconcilers.app_needs import Backing, bindings_of, find_unfit, missing, observe_backing, plan_copies
-from libresh.reconcilers.claim import refuse
 from libresh.reconcilers.granting import NAMESPACES
 from libresh.reconcilers.recorded import unchanged
 

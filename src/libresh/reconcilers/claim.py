@@ -37,7 +37,7 @@ from libresh.drivers.model import (
 )
 from libresh.plan import naming
 from libresh.plan.actions import Action, Delete, Object, Release
-from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting
+from libresh.plan.decision import Decision, Outcome, Settled, Stalled, Waiting, refuse
 from libresh.ports import DECLARED, READY, Reader, SecretView, Watched
 from libresh.reconcilers import binding, sources
 from libresh.reconcilers.granting import NAMESPACES, NOT_GRANTED, observe_labels
@@ -342,13 +342,6 @@ def as_before(driver: Driver, ask: Ask) -> Ask | None:
     spec = msgspec.structs.replace(ask.claim.spec, parameters=before)
     found = replace(ask, claim=msgspec.structs.replace(ask.claim, spec=spec))
     return found if driver.refuse(found) is None else None
-
-
-def refuse(refused: Stalled, outcome: Outcome) -> Stalled:
-    """What is told of a refused edit: it is as ready as what runs."""
-    if isinstance(outcome, Settled):
-        return replace(refused, ready=True)
-    return replace(refused, message=f"{refused.message}. Besides: {outcome.message}", ready=outcome.ready)
 
 
 def hand_over(claim: Claim, chosen: Chosen) -> Decision:
