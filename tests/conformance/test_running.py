@@ -13,15 +13,17 @@ from libresh import operator
 from libresh.conformance import bench, cases, running
 from libresh.conformance.model import FAILED, PASSED, SKIPPED, UNSUPPORTED, Report
 from libresh.conformance.running import Nobody, Options
+from libresh.kube import composed
 from libresh.kube.auth import Access
 from libresh.kube.client import Client
 from libresh.kube.kinds import Kinds
+from support.contracts import CloudNativePG
 from support.fakeapi import FakeApi, workloads
 
 Object = dict[str, Any]
 WITHOUT_POLICIES = (
     *("use", "wrong-credentials", "isolated", "secret-healed", "class-parameters-refused"),
-    *("restart", "expand", "rotate", "retain", "delete", "revoked", "crowd"),
+    *("restart", "expand", "rotate", "clone", "retain", "delete", "revoked", "crowd"),
 )
 """The cases that do not stand on what the fake cannot do: rules, admission policies and pods that run."""
 OPERATOR: Object = {
@@ -41,6 +43,14 @@ OPERATOR: Object = {
             },
         },
     },
+}
+
+
+DATABASES: Object = {
+    "apiVersion": "services.libre.sh/v1alpha1",
+    "kind": "ServiceClass",
+    "metadata": {"name": "databases"},
+    "spec": {"claimKind": "PostgreSQL", "driver": "cloudnative-pg", "parameters": {"images": {"17": "i/pg:17"}}},
 }
 
 
@@ -116,17 +126,58 @@ class FakeServices:
         return volume["metadata"]["uid"], self.values(f"{name}-credentials", space)["password"]
 
 
+class FakeClusters(FakeServices):
+    """A fake of what runs behind the Clusters of CloudNativePG's contract stub, which writes their Secrets."""
+
+    KIND = "postgresql.cnpg.io/v1/Cluster"
+    copies_nothing = shares_all = takes_along = False
+
+    def __init__(self, api: FakeApi) -> None:
+        super().__init__(api)
+        self.sources: dict[str, str] = {}
+        """Whose data each Cluster began with, by uid."""
+        for definition in CloudNativePG.crds:
+            api.install(definition)
+        CloudNativePG(api)
+
+    def step(self) -> None:
+        super().step()
+        found = {obj["metadata"]["uid"]: obj for obj in self.api.objects(self.KIND)}
+        for uid in found.keys() - self.sources.keys():
+            self.sources[uid] = self.source_of(found[uid])
+            if not self.copies_nothing:
+                self.data |= {(uid, token) for volume, token in self.data if volume == self.sources[uid]}
+        gone = [self.sources.pop(uid) for uid in self.sources.keys() - found.keys()]
+        if self.takes_along:
+            self.data = {(volume, token) for volume, token in self.data if volume not in gone}
+
+    def source_of(self, obj: Object) -> str:
+        (start,) = obj["spec"]["bootstrap"].values()
+        source = self.api.get(self.KIND, start.get("source", ""), obj["metadata"]["namespace"])
+        return str(source["metadata"]["uid"]) if source else ""
+
+    def server(self, host: str) -> tuple[str, str] | None:
+        service, space, *_ = host.split(".")
+        name = service.removesuffix("-rw")
+        obj = self.api.get(self.KIND, name, space)
+        if obj is None:
+            return None
+        volume = (self.shares_all and self.source_of(obj)) or obj["metadata"]["uid"]
+        return volume, self.values(f"{name}-app", space)["password"]
+
+
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(workloads.STATUSES, "Pod")  # what pods say is for FakeServices to write
     monkeypatch.setattr(cases, "QUIET", 0.3)
     monkeypatch.setattr(bench, "TICK", 0.03)
+    monkeypatch.setattr(composed, "LOOK_AGAIN", composed.LOOK_AGAIN / 100)
 
 
 @asynccontextmanager
-async def world() -> AsyncIterator[tuple[Whole, FakeServices, Client]]:
+async def world(made: type[FakeServices] = FakeServices) -> AsyncIterator[tuple[Whole, FakeServices, Client]]:
     async with whole(OPERATOR) as found:
-        services = FakeServices(found.api)
+        services = made(found.api)
         await found.start()
         async with (
             found.api.live(),
@@ -135,9 +186,9 @@ async def world() -> AsyncIterator[tuple[Whole, FakeServices, Client]]:
             yield found, services, client
 
 
-async def run(client: Client, *chosen: str, **options: Any) -> Report:
+async def run(client: Client, *chosen: str, driver: str = "embedded", kind: str = "Redis", **options: Any) -> Report:
     given = {"crowd": 5, "patience": 10.0, "cases": chosen or WITHOUT_POLICIES, **options}
-    return await running.run_kind(client, Options("embedded", **given), "Redis", Nobody())
+    return await running.run_kind(client, Options(driver, **given), kind, Nobody())
 
 
 def statuses(report: Report, *chosen: str) -> dict[str, str]:
@@ -152,9 +203,8 @@ async def test_a_driver_that_keeps_the_contract_passes_and_nothing_is_left() -> 
             *("provision", "use", "wrong-credentials", "isolated", "secret-healed", "class-parameters-refused"),
             *("retain", "delete", "revoked", "crowd"),
         }
-        assert statuses(report, "restart", "expand", "rotate") == dict.fromkeys(
-            ("restart", "expand", "rotate"), UNSUPPORTED
-        )
+        others = ("restart", "expand", "rotate", "clone")
+        assert statuses(report, *others) == dict.fromkeys(others, UNSUPPORTED)
         assert statuses(report, "class-kept") == {"class-kept": SKIPPED}
         kinds = ("Namespace", "ServiceClass", "Redis", "Secret", "ConfigMap", "PersistentVolumeClaim", "Pod")
         left = [obj["metadata"] for kind in kinds for obj in found.api.objects(kind)]
@@ -175,6 +225,27 @@ async def test_a_driver_that_breaks_the_contract_fails(fault: str) -> None:
         report = await run(client, case)
         assert statuses(report, case) == {case: FAILED}
         assert report.failed
+
+
+COPIES = {
+    "as it must be": ("", PASSED, ""),
+    "that begins empty": ("copies_nothing", FAILED, "reading by the connection: missing"),
+    "that lets the other's password in": ("lets_everybody_in", FAILED, "the other claim's username and password"),
+    "that goes on writing to its original": ("shares_all", FAILED, "the other claim's data: the answer is ok"),
+    "that takes its original along": ("takes_along", FAILED, "reading by the connection: missing"),
+}
+
+
+@pytest.mark.parametrize("copy", COPIES)
+async def test_a_copy_is_judged(copy: str) -> None:
+    fault, status, said = COPIES[copy]
+    async with world(FakeClusters) as (found, services, client):
+        found.api.create(DATABASES)
+        if fault:
+            setattr(services, fault, True)
+        report = await run(client, "clone", driver="cloudnative-pg", kind="PostgreSQL", class_name="databases")
+        (result,) = [each for each in report.results if each.case == "clone"]
+        assert (result.status, said in result.message) == (status, True), result.message
 
 
 async def test_a_claim_that_never_becomes_ready_fails_and_says_why() -> None:

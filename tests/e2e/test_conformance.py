@@ -22,7 +22,7 @@ CROWD = 2
 """Two hundred are for make conformance: here many claims have a server of their own on two cores."""
 TRIALS = [trial for trial in trying.trials() if not trial.variant]
 """Variants are for make conformance: one takes three nodes."""
-FEW = ("use", "wrong-credentials", "secret-healed", "expand", "retain", "delete", "revoked")
+FEW = ("use", "wrong-credentials", "secret-healed", "expand", "clone", "retain", "delete", "revoked")
 """What is asked of the other drivers: what they stand on is the driver embedded, or a contract stub."""
 WHOLE = {"embedded", "external"}
 """Drivers that are asked everything."""

@@ -8,7 +8,7 @@ import base64
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -361,11 +361,11 @@ class Bench:
         found = await in_turn([look(*kind) for kind in self.kinds])
         return sorted(name for each in found for name in each)
 
-    async def empty(self, space: str) -> None:
-        """Until nothing is left in a namespace."""
+    async def empty(self, space: str, besides: Collection[str] = ()) -> None:
+        """Until nothing is left in a namespace, but for what was there `besides`."""
 
         async def look() -> bool | str:
-            found = await self.left(space)
+            found = [name for name in await self.left(space) if name not in besides]
             return f"{len(found)} left: {', '.join(found[:8])}" if found else True
 
         await self.until(look, "nothing to be left", 120)

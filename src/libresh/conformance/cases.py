@@ -149,18 +149,30 @@ async def isolated(bench: Bench) -> None:
     second = await bench.make("second")
     await bench.ready(second)
     await bench.use(second, bench.token())
+    await check_apart(bench, first, second)
+    await check_unseen(bench, second, bench.main_token)
+    await remove(bench, second)
+
+
+async def check_apart(bench: Bench, first: Claimed, second: Claimed) -> None:
+    """Two claims have no credentials in common, and neither lets the other's in."""
     mine, theirs = await bench.connection(first), await bench.connection(second)
     if same := [key for key in bench.profile.own if mine.get(key) == theirs.get(key)]:
         raise Failed(f"two claims have the same {', '.join(same)}")
-    crossed = {"do": "read", "token": bench.main_token, "keys_of": "other", "keys": list(bench.profile.proof)}
-    ((word, said),) = await bench.probe(first, crossed, others={"other": second.secret})
-    if word != "refused":
-        raise Failed(f"with the other claim's {' and '.join(bench.profile.proof)} the answer is {word}: {said}")
-    if bench.profile.data:
-        ((word, said),) = await bench.probe(second, {"do": "read", "token": bench.main_token})
-        if word != "missing":
-            raise Failed(f"the other claim's data: the answer is {word}, not missing: {said}")
-    await remove(bench, second)
+    proof, ways = list(bench.profile.proof), (("main", "other"), ("other", "main"))
+    crossed = [{"binding": one, "keys": proof, "keys_of": another} for one, another in ways]
+    for word, said in await bench.probe(first, *crossed, others={"other": second.secret}):
+        if word != "refused":
+            raise Failed(f"with the other claim's {' and '.join(proof)} the answer is {word}: {said}")
+
+
+async def check_unseen(bench: Bench, claimed: Claimed, token: str, of: str = "the other claim's data") -> None:
+    """What was written elsewhere, or before, cannot be read by this claim."""
+    if not bench.profile.data:
+        return
+    ((word, said),) = await bench.probe(claimed, {"do": "read", "token": token})
+    if word != "missing":
+        raise Failed(f"{of}: the answer is {word}, not missing: {said}")
 
 
 async def remove(bench: Bench, claimed: Claimed) -> None:
@@ -290,6 +302,24 @@ async def copy_secret(bench: Bench, claimed: Claimed, name: str) -> str:
     return name
 
 
+@case("clone", "extended", "clone")
+async def clone(bench: Bench) -> None:
+    """A claim that begins with another one's data has that, and from then on credentials and a life of its own."""
+    original, old, new = main_of(bench), bench.token(), bench.token()
+    await bench.use(original, old)
+    before = await bench.left(original.space)
+    source = {"claim": {"name": original.name}}
+    copy = await bench.make("copy", source=source, parameters=original.spec["parameters"])
+    await bench.ready(copy)
+    await bench.use(copy, old, "read")
+    await check_apart(bench, original, copy)
+    await bench.use(copy, new)
+    await check_unseen(bench, original, new)
+    await remove(bench, copy)
+    await bench.empty(original.space, besides=before)
+    await bench.use(original, old, "read")
+
+
 @case("class-kept")
 async def class_kept(bench: Bench) -> None:
     """Once a class serves the claim, another className is refused."""
@@ -407,9 +437,7 @@ async def revoked(bench: Bench) -> None:
     if bench.profile.data:
         await bench.again(claimed)
         await bench.ready(claimed)
-        ((word, said),) = await bench.probe(claimed, {"do": "read", "token": left.token})
-        if word != "missing":
-            raise Failed(f"a new claim of the same name: the old data: {word}, not missing: {said}")
+        await check_unseen(bench, claimed, left.token, "the old data, by a new claim of the same name")
         await remove(bench, claimed)
 
 
