@@ -13,7 +13,7 @@ from support.widgets import CRDS
 
 E2E = Path(__file__).parent / "e2e"
 LOCAL = Path(__file__).parent / "local"
-NODES = ("test_operators", "test_nodes", "test_failover")
+NODES = ("test_nodes", "test_failover")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

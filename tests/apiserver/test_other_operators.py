@@ -18,6 +18,7 @@ from libresh.kube import auth, composed
 from libresh.kube.client import Client
 from libresh.kube.kinds import Kinds
 from libresh.runtime.manager import Manager
+from support import trying
 from support.apiserver import RealApi
 from support.contracts import CloudNativePG, Contract, Crossplane, Zalando, over_http
 from support.manifests import crds
@@ -103,7 +104,7 @@ COPIES: dict[str, Object] = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RealApi]:
-    with RealApi(crds=(*crds(), *CloudNativePG.crds, *Zalando.crds, *Crossplane.crds)) as found:
+    with RealApi(crds=crds()) as found:
         yield found
 
 
@@ -152,6 +153,10 @@ async def test_every_driver_is_served_and_leaves_nothing(server: RealApi, monkey
         await client.create(secret)
         names = [*CASES, *COPIES]
         stubs = [stub() for stub in (CloudNativePG, Zalando, Crossplane)]
+        for name in CASES:
+            await until(why_not_missed, client, name)
+        for stub in stubs:
+            await trying.define(client, stub)
         async with over_http(client, stubs[0]), over_http(client, stubs[1]), over_http(client, stubs[2]):
             for name in names:
                 await until(why_not_ready, client, name)
@@ -176,10 +181,18 @@ def made(api_version: str, kind: str, name: str, spec: Object) -> Object:
     return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
-async def why_not_ready(client: Client, name: str) -> str:
+async def ready_of(client: Client, name: str) -> Object:
     found = await client.get("PostgreSQL", name, SPACE) or {}
-    conditions = found.get("status", {}).get("conditions", [])
-    ready: Object = next((each for each in conditions if each["type"] == "Ready"), {})
+    return next((each for each in found.get("status", {}).get("conditions", []) if each["type"] == "Ready"), {})
+
+
+async def why_not_missed(client: Client, name: str) -> str:
+    ready = await ready_of(client, name)
+    return "" if ready.get("reason") == "KindMissing" else f"{name} does not miss its operator: {ready}"
+
+
+async def why_not_ready(client: Client, name: str) -> str:
+    ready = await ready_of(client, name)
     return "" if ready.get("status") == "True" else f"{name} is not ready: {ready}"
 
 

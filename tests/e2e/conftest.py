@@ -24,7 +24,6 @@ STORIES = (
     "survival",
     "deletion",
     "readme",
-    "operators",
     "nodes",
     "failover",
     "garage",

@@ -56,20 +56,20 @@ class Unreachable(Exception):
 # --- PostgreSQL ----------------------------------------------------------------------------------------------------
 
 REFUSALS = ("authentication failed", "no pg_hba.conf entry", "permission denied", "not permitted to log in")
+BY_KEYS = {"PGHOST": "host", "PGPORT": "port", "PGDATABASE": "database", "PGUSER": "username", "PGPASSWORD": "password"}
+BY_URI = "".join(f"\\setenv {name}\n" for name in BY_KEYS) + "\\getenv uri URI\n\\connect :uri\n"
+"""Once the keys have let us in, so must the one that says all of it: what follows is done by that alone."""
 NOT_YET = ("could not", "refused", "timeout", "starting up", "shutting down", "terminat", "recovery", "closed the conn")
 
 
 def run_sql(binding: Binding, script: str) -> str:
-    """What psql prints. The password reaches it by environment, the statements on standard input."""
+    """What psql prints. The passwords reach it by environment, the statements on standard input."""
     environment = {
         **os.environ,
-        "PGHOST": binding["host"],
-        "PGPORT": binding["port"],
-        "PGDATABASE": binding["database"],
-        "PGUSER": binding["username"],
-        "PGPASSWORD": binding["password"],
+        **{name: binding[key] for name, key in BY_KEYS.items()},
         "PGCONNECT_TIMEOUT": str(TIMEOUT),
         "PGAPPNAME": "libresh-conformance",
+        "URI": binding["uri"],
     }
     if AUTHORITY in binding:
         environment |= {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": binding[AUTHORITY]}
@@ -78,7 +78,7 @@ def run_sql(binding: Binding, script: str) -> str:
     if "sslmode" in binding:
         environment["PGSSLMODE"] = binding["sslmode"]
     psql = ("psql", "--no-psqlrc", "--no-password", "--quiet", "--tuples-only", "--no-align", "-v", "ON_ERROR_STOP=1")
-    done = subprocess.run(psql, input=script, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(psql, input=BY_URI + script, env=environment, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return done.stdout.strip()
     if any(word in done.stderr for word in REFUSALS):
