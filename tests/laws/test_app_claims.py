@@ -57,11 +57,7 @@ async def test_the_founding_texts_claim_beside_a_collabora_and_then_silence() ->
         assert world.not_ready() == {}
         assert value(world, "url") == "https://office.example.org"
         assert len(value(world, "password")) > 20
-        before = len(world.api.journal)
-        await world.kill()
-        await world.start()
-        await world.settle()
-        assert [write for write in world.api.journal[before:] if write.changed] == []
+        assert await world.restarted() == []
 
 
 async def test_a_grant_that_comes_and_goes() -> None:

@@ -4,7 +4,6 @@ Here the server chooses the keys, and the errand gives them back: what laws/test
 these, too.
 """
 
-import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 
 from laws.whole import Whole, deaths, whole
-from libresh.kube import foreign
 from support.outside import SYSTEM, Outside, decoded, secret_of
 
 Object = dict[str, Any]
@@ -81,11 +79,6 @@ class OutsideS3(Outside):
 
 def encode(value: str) -> str:
     return base64.b64encode(value.encode()).decode()
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
 
 
 def admin() -> Object:
@@ -180,12 +173,8 @@ async def test_a_bucket_is_made_once_and_then_there_is_silence() -> None:
         assert connection["uri"] == f"s3://CHOSEN-1:chosen-1@s3.example.org:443/{bucket}"
         assert status(found)["capabilities"] == ["rotate", "scoped-key", "versioning"]
         assert status(found)["instance"]["ref"] == f"https://s3.example.org/{bucket}"
-        before = len(found.api.journal)
-        await asyncio.sleep(0.5)
-        assert found.api.journal[before:] == []
-        await found.kill()
-        await found.rise()
-        assert found.api.journal[before:] == []
+        assert await found.written_within(0.5) == []
+        assert await found.restarted() == []
         shown = "".join(str(obj) for kind in ("Bucket", "Job", "Event", "Pod") for obj in found.api.objects(kind))
         assert "chosen-1" not in shown
         assert "of-the-administrator" not in shown

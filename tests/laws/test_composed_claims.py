@@ -13,7 +13,7 @@ import yaml
 
 from laws.whole import Whole, deaths, whole
 from libresh.drivers.composition import importing
-from libresh.kube import composed, foreign
+from libresh.kube import foreign
 from support.contracts.zalando import CRD, Zalando
 
 Object = dict[str, Any]
@@ -22,14 +22,6 @@ CLASS = importing.build_class(yaml.safe_load((GIVEN / "zalandopg.yaml").read_tex
 CLAIM: Object = yaml.safe_load((GIVEN / "claim.yaml").read_text())
 NAME, SPACE = "libresh-my-db", "default"
 CREDENTIALS = "postgres.libresh-my-db.credentials.postgresql.acid.zalan.do"
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for without being told comes round sooner."""
-    monkeypatch.setattr(composed, "LOOK_AGAIN", composed.LOOK_AGAIN / 100)
-    monkeypatch.setattr(composed, "FORGET", 0.1)
-    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
 
 
 def claim(**spec: Any) -> Object:
@@ -51,9 +43,7 @@ async def world(*objects: Object, served: bool = True) -> AsyncIterator[tuple[Wh
 
 
 def ready(found: Whole, namespace: str = SPACE) -> Object:
-    obj = found.api.get("PostgreSQL", "my-db", namespace)
-    assert obj is not None
-    return next(each for each in obj["status"]["conditions"] if each["type"] == "Ready")
+    return found.ready("PostgreSQL", "my-db", namespace)
 
 
 def connection(found: Whole) -> dict[str, str]:
@@ -90,19 +80,12 @@ async def test_the_founding_claim_becomes_ready_and_then_there_is_silence() -> N
         assert obj["status"]["binding"] == {"name": "my-db-connection-details"}
         assert CREDENTIALS in obj["status"]["instance"]["ref"]
         assert password not in str(obj)
-        before = len(found.api.journal)
-        await asyncio.sleep(0.6)
-        assert found.api.journal[before:] == []
+        assert await found.written_within(0.6) == []
 
 
 async def test_a_restart_writes_nothing() -> None:
     async with world(CLAIM) as (found, _):
-        await found.kill()
-        before = len(found.api.journal)
-        manager = await found.start()
-        await manager.working.wait()
-        await found.settle()
-        assert [(write.verb, write.kind, write.name) for write in found.api.journal[before:]] == []
+        assert await found.restarted() == []
 
 
 async def test_an_edit_of_the_claim_reaches_the_object_and_one_of_the_object_does_not_last() -> None:

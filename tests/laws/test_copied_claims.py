@@ -1,6 +1,5 @@
 """The whole operator with claims that begin with the data of another one, on contract stubs of those who copy it."""
 
-import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +13,6 @@ from laws.test_handed_claims import (
     all_theirs,
     build_class,
     claim,
-    impatient,
     install,
     ready,
     until,
@@ -22,8 +20,6 @@ from laws.test_handed_claims import (
 )
 from laws.whole import Whole, deaths, whole
 from support.contracts import CloudNativePG
-
-__all__ = ["impatient"]
 
 COPYING = (STORIES[0], replace(STORIES[1], parameters={"instances": 2, "archive": True}))
 """Those that can be restored to a moment, too."""
@@ -70,12 +66,7 @@ async def test_a_copy_has_credentials_of_its_own_and_does_not_need_its_source_an
         assert theirs(found, story, "my-db") is None
         assert theirs(found, story, "copy") == made
         assert found.not_ready() == {}
-        await found.kill()
-        before = len(found.api.journal)
-        manager = await found.start()
-        await manager.working.wait()
-        await found.settle()
-        assert [(write.verb, write.kind, write.name) for write in found.api.journal[before:]] == []
+        assert await found.restarted() == []
 
 
 @each
@@ -217,9 +208,7 @@ async def test_what_can_be_restored_is_told_and_looked_at() -> None:
         await found.settle()
         assert ready(found, "copy")["reason"] == "SourceUnfit"
         assert "is before 2026-01-01T03:00:00Z, the first moment" in ready(found, "copy")["message"]
-        before = len(found.api.journal)
-        await asyncio.sleep(0.6)
-        assert found.api.journal[before:] == []
+        assert await found.written_within(0.6) == []
 
 
 async def test_who_may_not_read_object_stores_loses_only_that() -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from laws.whole import Whole, deaths, whole
-from libresh.kube import composed, foreign
 from libresh.kube.auth import Access
 from libresh.kube.client import Client
 from libresh.kube.kinds import Kinds
@@ -113,14 +112,6 @@ STORIES = (
 every_story = pytest.mark.parametrize("story", STORIES, ids=lambda story: story.kind.rpartition("/")[2])
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for without being told comes round sooner."""
-    monkeypatch.setattr(composed, "LOOK_AGAIN", composed.LOOK_AGAIN / 100)
-    monkeypatch.setattr(composed, "FORGET", 0.1)
-    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
-
-
 def build_class(story: Story) -> Object:
     return {
         "apiVersion": "services.libre.sh/v1alpha1",
@@ -158,9 +149,7 @@ def install(found: Whole, story: Story) -> None:
 
 
 def ready(found: Whole, name: str = CLAIM_NAME) -> Object:
-    obj = found.api.get("PostgreSQL", name, SPACE)
-    assert obj is not None
-    return next(each for each in obj["status"]["conditions"] if each["type"] == "Ready")
+    return found.ready("PostgreSQL", name, SPACE)
 
 
 def live(found: Whole, story: Story) -> Object | None:
@@ -205,20 +194,13 @@ async def test_a_claim_becomes_ready_and_then_there_is_silence(story: Story) -> 
         labels = (live(found, story) or {})["metadata"]["labels"]
         assert (labels["libre.sh/kept-for"], labels["libre.sh/kept-in"]) == ("PostgreSQL.my-db", SPACE)
         assert "ownerReferences" not in (live(found, story) or {})["metadata"]
-        before = len(found.api.journal)
-        await asyncio.sleep(0.6)
-        assert found.api.journal[before:] == []
+        assert await found.written_within(0.6) == []
 
 
 @every_story
 async def test_a_restart_writes_nothing(story: Story) -> None:
     async with world(story, claim()) as (found, _):
-        await found.kill()
-        before = len(found.api.journal)
-        manager = await found.start()
-        await manager.working.wait()
-        await found.settle()
-        assert [(write.verb, write.kind, write.name) for write in found.api.journal[before:]] == []
+        assert await found.restarted() == []
 
 
 @every_story

@@ -1,6 +1,5 @@
 """Laws of the operator as a whole: it settles, then is silent; it may die after any write; deletion ends."""
 
-import asyncio
 import base64
 from typing import Any
 
@@ -19,9 +18,7 @@ async def test_from_nothing_to_ready_and_then_silence() -> None:
         await world.start()
         await world.settle()
         assert world.not_ready() == {}
-        before = len(world.api.journal)
-        await asyncio.sleep(1)
-        assert world.api.journal[before:] == []
+        assert await world.written_within(1) == []
 
 
 async def test_a_restart_writes_nothing() -> None:
@@ -29,13 +26,7 @@ async def test_a_restart_writes_nothing() -> None:
         await world.start()
         await world.settle()
         assert world.not_ready() == {}
-        await world.kill()
-        before = len(world.api.journal)
-        manager = await world.start()
-        await manager.working.wait()
-        await world.settle()
-        written = [(write.verb, write.kind, write.name) for write in world.api.journal[before:]]
-        assert written == []
+        assert await world.restarted() == []
 
 
 @pytest.mark.parametrize("when", ["after", "before"])

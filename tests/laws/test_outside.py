@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from laws.whole import Whole, deaths, matrix, whole
-from libresh.kube import foreign
 from support.outside import SYSTEM, Outside, decoded
 
 Object = dict[str, Any]
@@ -33,12 +32,6 @@ KEYS = {
 AWAY = (1, "server.example.org:1 does not let the administrator in: Connection refused")
 
 every_kind = pytest.mark.parametrize("kind", list(GROUPS))
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for without being told comes round sooner."""
-    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
 
 
 def admin() -> Object:
@@ -94,8 +87,7 @@ def mine(found: Whole, kind: str) -> Object:
 
 
 def ready(found: Whole, kind: str) -> Object:
-    conditions: list[Object] = mine(found, kind)["status"]["conditions"]
-    return next(each for each in conditions if each["type"] == "Ready")
+    return found.ready(kind, "mine", "team")
 
 
 def published(found: Whole, kind: str) -> dict[str, str]:
@@ -142,20 +134,13 @@ async def test_an_account_is_made_once_and_then_there_is_silence(kind: str) -> N
         assert beside_the_administrator(found) == []
         assert "rotate" in mine(found, kind)["status"]["capabilities"]
         assert len(outside.done) == 1
-        before = len(found.api.journal)
-        await asyncio.sleep(0.5)
-        assert found.api.journal[before:] == []
+        assert await found.written_within(0.5) == []
 
 
 @every_kind
 async def test_a_restart_writes_nothing_and_runs_no_errand(kind: str) -> None:
     async with world(kind) as (found, outside):
-        await found.kill()
-        before = len(found.api.journal)
-        manager = await found.start()
-        await manager.working.wait()
-        await found.settle()
-        assert [(write.verb, write.kind, write.name) for write in found.api.journal[before:]] == []
+        assert await found.restarted() == []
         assert len(outside.done) == 1
 
 

@@ -10,19 +10,12 @@ from typing import Any
 import pytest
 
 from laws.whole import Whole, whole
-from libresh.kube import foreign
 from support.outside import SYSTEM, Outside, decoded, secret_of
 
 Object = dict[str, Any]
 CREDENTIALS, CONNECTION = "mine-oidc-credentials", "mine-oidcclient-connection"
 RENEW = "libre.sh/renew"
 TOKEN = "lets-clients-register"
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for without being told comes round sooner."""
-    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
 
 
 class Provider(Outside):
@@ -110,9 +103,7 @@ async def world(*objects: Object, **spec: Any) -> AsyncIterator[tuple[Whole, Pro
 
 
 def ready(found: Whole) -> Object:
-    obj = found.api.get("OIDCClient", "mine", "team")
-    assert obj is not None
-    return next(each for each in obj["status"]["conditions"] if each["type"] == "Ready")
+    return found.ready("OIDCClient", "mine", "team")
 
 
 def published(found: Whole) -> dict[str, str]:
@@ -143,12 +134,7 @@ async def test_a_client_registers_once_and_then_there_is_silence() -> None:
         assert published(found)["issuer"] == "https://login.example.org"
         assert provider.done == ["registration provide first"]
         assert beside_the_operator(found) == []
-        await found.kill()
-        before = len(found.api.journal)
-        manager = await found.start()
-        await manager.working.wait()
-        await found.settle()
-        assert [(write.verb, write.kind, write.name) for write in found.api.journal[before:]] == []
+        assert await found.restarted() == []
 
 
 async def test_the_initial_token_is_missed_until_it_is_there_and_stays_with_the_operator() -> None:

@@ -42,11 +42,7 @@ async def test_it_is_used_and_then_silence() -> None:
             assert secret["type"] == "servicebinding.io/postgresql"
             assert secret["metadata"]["labels"]["libre.sh/connection-schema"] == "postgresql.v1"
         assert world.api.get("PostgreSQL", "chat-db", "team") is None
-        before = len(world.api.journal)
-        await world.kill()
-        await world.start()
-        await world.settle()
-        assert [write for write in world.api.journal[before:] if write.changed] == []
+        assert await world.restarted() == []
 
 
 async def test_a_withdrawn_grant_takes_the_copy_and_stops_no_pod() -> None:

@@ -129,6 +129,28 @@ class Whole:
         await self.start()
         await self.settle()
 
+    async def restarted(self) -> list[tuple[str, str, str]]:
+        """What a new operator in place of the old one writes until it has nothing left to do."""
+        await self.kill()
+        before = len(self.api.journal)
+        manager = await self.start()
+        await manager.working.wait()
+        await self.settle()
+        return [(write.verb, write.kind, write.name) for write in self.api.journal[before:]]
+
+    async def written_within(self, seconds: float) -> list[tuple[str, str, str]]:
+        """What anybody writes in the next moments."""
+        before = len(self.api.journal)
+        await asyncio.sleep(seconds)
+        return [(write.verb, write.kind, write.name) for write in self.api.journal[before:]]
+
+    def ready(self, kind: str, name: str, namespace: str) -> Object:
+        """The condition of an object that says whether it can be used."""
+        found = self.api.get(kind, name, namespace)
+        assert found is not None
+        condition: Object = next(each for each in found["status"]["conditions"] if each["type"] == "Ready")
+        return condition
+
     def not_ready(self) -> dict[str, str]:
         """Every object of ours that is not Ready, with what it says."""
         found = {}
