@@ -1,76 +1,13 @@
 """Laws of three members of Garage, over the API server in memory. Nothing answers on the network: workloads are ready
 when the stub of Kubernetes' controllers says so."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from laws.members import SPACE, Served, names, written
+from libresh.api.objectstore import Bucket
 
-from laws.whole import Object, Whole, whole
-from libresh.plan import naming
-
-SPACE = "team"
+FILES = Served(Bucket, "files")
+claim, running, ready, delete = FILES.claim, FILES.running, FILES.ready, FILES.delete
 WORKLOADS = ["files-s3-0", "files-s3-1", "files-s3-2"]
 VOLUMES = ["files-s3-member-0", "files-s3-member-1", "files-s3-member-2"]
-GROWING = {
-    "apiVersion": "storage.k8s.io/v1",
-    "kind": "StorageClass",
-    "metadata": {"name": "growing"},
-    "provisioner": "example.org/volumes",
-    "allowVolumeExpansion": True,
-}
-
-
-def service_class(name: str, **parameters: Any) -> Object:
-    return {
-        "apiVersion": "services.libre.sh/v1alpha1",
-        "kind": "ServiceClass",
-        "metadata": {"name": name},
-        "spec": {"claimKind": "Bucket", "driver": "embedded", "parameters": parameters},
-    }
-
-
-def claim(of: str = "three", **spec: Any) -> Object:
-    return {
-        "apiVersion": "objectstore.libre.sh/v1alpha1",
-        "kind": "Bucket",
-        "metadata": {"name": "files", "namespace": SPACE},
-        "spec": {"className": of} | spec,
-    }
-
-
-@asynccontextmanager
-async def running(*objects: Object) -> AsyncIterator[Whole]:
-    """The operator at work on these objects, settled."""
-    classes = (GROWING, service_class("three", members=3, storageClass="growing"), service_class("one"))
-    async with whole(*classes, *objects) as world:
-        await world.start()
-        await world.settle()
-        yield world
-
-
-def ready(world: Whole) -> tuple[str, str, str]:
-    found = world.api.get("Bucket", "files", SPACE)
-    assert found is not None
-    (condition,) = [each for each in found["status"]["conditions"] if each["type"] == "Ready"]
-    return condition["status"], condition["reason"], condition["message"]
-
-
-def written(world: Whole, kind: str, since: int) -> list[str]:
-    """The names of the objects of a kind that were written by the operator, in order, each once."""
-    found = [
-        w for w in world.api.journal[since:] if (w.kind, w.manager, w.changed) == (kind, naming.FIELD_MANAGER, True)
-    ]
-    return list(dict.fromkeys(write.name for write in found))
-
-
-def names(world: Whole, kind: str) -> list[str]:
-    return [each["metadata"]["name"] for each in world.api.objects(kind, SPACE)]
-
-
-async def delete(world: Whole) -> None:
-    world.api.delete("Bucket", "files", SPACE)
-    await world.settle()
-    assert world.api.get("Bucket", "files", SPACE) is None
 
 
 async def test_it_is_ready_with_three_and_says_what_it_can() -> None:
@@ -78,9 +15,7 @@ async def test_it_is_ready_with_three_and_says_what_it_can() -> None:
         assert names(world, "StatefulSet") == WORKLOADS
         assert names(world, "PersistentVolumeClaim") == VOLUMES
         assert ready(world) == ("True", "Settled", "The S3 server is ready with 3 members")
-        found = world.api.get("Bucket", "files", SPACE)
-        assert found is not None
-        assert found["status"]["capabilities"] == ["expand", "ha", "quota"]
+        assert FILES.capabilities(world) == ["expand", "ha", "quota"]
         before = len(world.api.journal)
         await world.settle()
         assert world.api.journal[before:] == []

@@ -1,52 +1,15 @@
 """Laws of three members of PostgreSQL, over the API server in memory. Patroni is a fake: it labels pods of its own."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable
 
-import pytest
+from laws.members import SPACE, Served, names, written
+from laws.whole import Whole
+from libresh.api.database import PostgreSQL
 
-from laws.whole import Object, Whole, whole
-from libresh.kube import foreign
-from libresh.plan import naming
-
-SPACE = "team"
+DATABASE = Served(PostgreSQL, "db")
+claim, running, ready = DATABASE.claim, DATABASE.running, DATABASE.ready
 WORKLOADS = ("db-pg", "db-pg-1", "db-pg-2")
 VOLUMES = ("db-pg-data", "db-pg-data-1", "db-pg-data-2")
-
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is waited for without being told comes round sooner."""
-    monkeypatch.setattr(foreign, "PATIENCE", 0.1)
-
-
-def service_class(name: str, **parameters: Any) -> Object:
-    return {
-        "apiVersion": "services.libre.sh/v1alpha1",
-        "kind": "ServiceClass",
-        "metadata": {"name": name},
-        "spec": {"claimKind": "PostgreSQL", "driver": "embedded", "parameters": parameters},
-    }
-
-
-def claim(of: str = "three", **spec: Any) -> Object:
-    metadata = {"name": "db", "namespace": SPACE}
-    return {
-        "apiVersion": "database.libre.sh/v1alpha1",
-        "kind": "PostgreSQL",
-        "metadata": metadata,
-        "spec": {"className": of} | spec,
-    }
-
-
-@asynccontextmanager
-async def running(*objects: Object) -> AsyncIterator[Whole]:
-    """The operator at work on these objects, settled."""
-    async with whole(service_class("three", members=3), service_class("one"), *objects) as world:
-        await world.start()
-        await world.settle()
-        yield world
 
 
 async def fake_patroni(world: Whole, primary: str) -> None:
@@ -82,25 +45,6 @@ def note_quorum(world: Whole, primary: str, *replicas: str) -> None:
     world.api.edit("ConfigMap", "db-pg-sync", SPACE, metadata={"annotations": noted})
 
 
-def ready(world: Whole) -> tuple[str, str, str]:
-    found = world.api.get("PostgreSQL", "db", SPACE)
-    assert found is not None
-    (condition,) = [each for each in found["status"]["conditions"] if each["type"] == "Ready"]
-    return condition["status"], condition["reason"], condition["message"]
-
-
-def written(world: Whole, kind: str, since: int) -> list[str]:
-    """The names of the objects of a kind that were written by the operator, in order, each once."""
-    found = [
-        w for w in world.api.journal[since:] if (w.kind, w.manager, w.changed) == (kind, naming.FIELD_MANAGER, True)
-    ]
-    return list(dict.fromkeys(write.name for write in found))
-
-
-def names(world: Whole, kind: str) -> list[str]:
-    return [each["metadata"]["name"] for each in world.api.objects(kind, SPACE)]
-
-
 async def test_it_is_ready_once_a_primary_serves() -> None:
     async with running(claim()) as world:
         assert tuple(names(world, "StatefulSet")) == WORKLOADS
@@ -108,9 +52,7 @@ async def test_it_is_ready_once_a_primary_serves() -> None:
         assert ready(world)[:2] == ("False", "Starting")
         await fake_patroni(world, "db-pg-1")
         assert ready(world) == ("True", "Settled", "PostgreSQL is ready with 3 members; db-pg-1 is the primary")
-        found = world.api.get("PostgreSQL", "db", SPACE)
-        assert found is not None
-        assert found["status"]["capabilities"] == ["expand", "ha", "quota"]
+        assert DATABASE.capabilities(world) == ["expand", "ha", "quota"]
         before = len(world.api.journal)
         await world.settle()
         assert world.api.journal[before:] == []
@@ -167,17 +109,8 @@ async def test_without_a_primary_it_says_so() -> None:
         assert "nothing can be written" in message
 
 
-GROWING = {
-    "apiVersion": "storage.k8s.io/v1",
-    "kind": "StorageClass",
-    "metadata": {"name": "growing"},
-    "provisioner": "example.org/volumes",
-    "allowVolumeExpansion": True,
-}
-
-
 async def test_room_grows_on_every_volume_and_restarts_nobody() -> None:
-    async with running(GROWING, service_class("grows", members=3, storageClass="growing"), claim("grows")) as world:
+    async with running(claim()) as world:
         await fake_patroni(world, "db-pg")
         before = len(world.api.journal)
         world.api.edit("PostgreSQL", "db", SPACE, spec={"parameters": {"storage": "20Gi"}})
@@ -190,9 +123,7 @@ async def test_room_grows_on_every_volume_and_restarts_nobody() -> None:
 
 
 async def delete(world: Whole) -> None:
-    world.api.delete("PostgreSQL", "db", SPACE)
-    await world.settle()
-    assert world.api.get("PostgreSQL", "db", SPACE) is None
+    await DATABASE.delete(world)
     for name in names(world, "Pod"):
         world.api.delete("Pod", name, SPACE)
     await world.settle()
