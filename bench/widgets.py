@@ -2,61 +2,18 @@
 
 from typing import Any
 
+from support.definitions import INTEGER, OPEN, STRING, definition, fields, list_by
+
 GROUP, KIND, NAMESPACE = "bench.libre.sh", "Widget", "bench"
-OPEN: dict[str, Any] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-CONDITIONS: dict[str, Any] = {
-    "type": "array",
-    "items": OPEN,
-    "x-kubernetes-list-type": "map",
-    "x-kubernetes-list-map-keys": ["type"],
-}
-CONDITION: dict[str, Any] = {
-    "type": "object",
-    "required": ["type"],
-    "properties": {
-        "type": {"type": "string"},
-        "status": {"type": "string"},
-        "reason": {"type": "string"},
-        "message": {"type": "string"},
-        "observedGeneration": {"type": "integer"},
-        "lastTransitionTime": {"type": "string"},
-    },
-}
-CRD: dict[str, Any] = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {"name": f"widgets.{GROUP}"},
-    "spec": {
-        "group": GROUP,
-        "scope": "Namespaced",
-        "names": {"kind": KIND, "plural": "widgets", "singular": "widget", "listKind": "WidgetList"},
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {
-                    "openAPIV3Schema": {
-                        "type": "object",
-                        "properties": {
-                            "spec": OPEN,
-                            "status": {
-                                "type": "object",
-                                "properties": {
-                                    "observedGeneration": {"type": "integer"},
-                                    "conditions": {**CONDITIONS, "items": CONDITION},
-                                    # Where kopf keeps its notes; without it they are dropped, and it writes twice.
-                                    "kopf": OPEN,
-                                },
-                            },
-                        },
-                    }
-                },
-            }
-        ],
-    },
-}
+CONDITION = fields(
+    type=STRING, status=STRING, reason=STRING, message=STRING, observedGeneration=INTEGER, lastTransitionTime=STRING
+)
+STATUS = fields(
+    observedGeneration=INTEGER,
+    conditions=list_by("type", {**CONDITION, "required": ["type"]}),
+    kopf=OPEN,  # where kopf keeps its notes; without it they are dropped, and it writes twice
+)
+CRD = definition(GROUP, "v1", KIND, OPEN, STATUS)
 
 
 def widget(index: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from libresh.api.meta import BaseStatus, Kind, Resource, Struct
 from libresh.plan.actions import Object, Ref
 from libresh.plan.decision import Decision, Settled
 from libresh.ports import Reader, Watched
+from support.definitions import definition
 
 GROUP = "toys.libre.sh"
 
@@ -35,32 +36,7 @@ class Toy(Resource):
 
 def crd(type: type[Resource] = Toy, *, scope: str = "Namespaced") -> Object:
     """A definition that accepts anything."""
-    kind = type.KIND
-    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{kind.plural}.{kind.group}"},
-        "spec": {
-            "group": kind.group,
-            "scope": scope,
-            "names": {
-                "kind": kind.kind,
-                "plural": kind.plural,
-                "singular": kind.kind.lower(),
-                "listKind": f"{kind.kind}List",
-            },
-            "versions": [
-                {
-                    "name": kind.version,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": free, "status": free}}},
-                }
-            ],
-        },
-    }
+    return definition(type.KIND.group, type.KIND.version, type.KIND.kind, scope=scope)
 
 
 def toy(name: str, namespace: str = "play", **spec: Any) -> Object:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from .definitions import definition, list_by
+
 GROUP = "test.libre.sh"
 WIDGETS = f"/apis/{GROUP}/v1/namespaces/{{ns}}/widgets"
 PLAINS = f"/apis/{GROUP}/v1/namespaces/{{ns}}/plains"
@@ -79,42 +81,14 @@ STATUS: dict[str, Any] = {
     "properties": {
         "phase": {"type": "string"},
         "observedGeneration": {"type": "integer"},
-        "conditions": {
-            "type": "array",
-            "items": CONDITION,
-            "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["type"],
-        },
+        "conditions": list_by("type", CONDITION),
     },
 }
-
-
-def crd(kind: str, *, scope: str = "Namespaced", status: bool = True) -> dict[str, Any]:
-    """A CustomResourceDefinition."""
-    plural = f"{kind.lower()}s"
-    schema = {"type": "object", "properties": {"spec": SPEC, "status": STATUS}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": scope,
-            "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": f"{kind}List"},
-            "versions": [
-                {
-                    "name": "v1",
-                    "served": True,
-                    "storage": True,
-                    "schema": {"openAPIV3Schema": schema},
-                    **({"subresources": {"status": {}}} if status else {}),
-                }
-            ],
-        },
-    }
-
-
-CRDS = (crd("Widget"), crd("Plain", status=False), crd("Globe", scope="Cluster"))
+CRDS = (
+    definition(GROUP, "v1", "Widget", SPEC, STATUS),
+    definition(GROUP, "v1", "Plain", SPEC, STATUS, door=False),
+    definition(GROUP, "v1", "Globe", SPEC, STATUS, scope="Cluster"),
+)
 
 
 def widget(

@@ -16,23 +16,10 @@ PostgreSQL never gets beyond the first. With `backed_up` it says when there was 
 
 from typing import ClassVar
 
+from support.definitions import BOOLEAN, INTEGER, OPEN, STRING, definition, fields, list_of, map_of
 from support.fakeapi import FakeApi
 
-from .model import (
-    BOOLEAN,
-    INTEGER,
-    OPEN,
-    STRING,
-    Contract,
-    Object,
-    Place,
-    Verdict,
-    definition,
-    fields,
-    list_of,
-    map_of,
-    place_of,
-)
+from .model import Contract, Object, Place, Verdict, place_of
 from .standing import Server
 
 GROUP = "postgresql.cnpg.io"
@@ -115,10 +102,10 @@ class CloudNativePG(Contract):
         (f"{PLUGIN_GROUP}/v1", "ObjectStore"),
     )
     crds = (
-        definition(GROUP, "v1", "Cluster", "clusters", CLUSTER),
-        definition(GROUP, "v1", "Database", "databases", DATABASE),
-        definition(GROUP, "v1", "ScheduledBackup", "scheduledbackups", SCHEDULED_BACKUP),
-        definition(PLUGIN_GROUP, "v1", "ObjectStore", "objectstores", OBJECT_STORE),
+        definition(GROUP, "v1", "Cluster", CLUSTER),
+        definition(GROUP, "v1", "Database", DATABASE),
+        definition(GROUP, "v1", "ScheduledBackup", SCHEDULED_BACKUP),
+        definition(PLUGIN_GROUP, "v1", "ObjectStore", OBJECT_STORE),
     )
     mark: ClassVar[str] = "cnpg.io/cluster"
     manager = "cloudnative-pg"

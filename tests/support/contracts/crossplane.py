@@ -10,7 +10,9 @@ The definitions are those that a cluster's operator would make by CompositeResou
 
 from typing import ClassVar
 
-from .model import INTEGER, OPEN, STRING, Contract, Object, Verdict, definition, fields, map_of
+from support.definitions import INTEGER, OPEN, STRING, definition, fields, map_of
+
+from .model import Contract, Object, Verdict
 from .standing import Server
 
 GROUP = "platform.example.org"
@@ -35,8 +37,8 @@ class Crossplane(Contract):
     driver = "crossplane"
     kinds = ((f"{GROUP}/v1", "Instance"), (f"{GROUP}/v1", "InstanceClaim"))
     crds = (
-        definition(GROUP, "v1", "Instance", "instances", COMPOSITE),
-        definition(GROUP, "v1", "InstanceClaim", "instanceclaims", CLAIM),
+        definition(GROUP, "v1", "Instance", COMPOSITE),
+        definition(GROUP, "v1", "InstanceClaim", CLAIM),
     )
     mark: ClassVar[str] = "crossplane.io/composite"
     manager = "crossplane"

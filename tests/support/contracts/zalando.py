@@ -12,7 +12,9 @@ a timestamp goes through the states without any data, and on a real PostgreSQL n
 
 from typing import ClassVar
 
-from .model import BOOLEAN, INTEGER, STRING, Contract, Object, Verdict, definition, fields, list_of, map_of
+from support.definitions import BOOLEAN, INTEGER, STRING, definition, fields, list_of, map_of
+
+from .model import Contract, Object, Verdict
 from .standing import Server
 
 GROUP = "acid.zalan.do"
@@ -49,7 +51,7 @@ SPEC = fields(
     tls=fields(secretName=STRING, certificateFile=STRING, privateKeyFile=STRING, caFile=STRING, caSecretName=STRING),
 )
 RUNNING = {"PostgresClusterStatus": "Running"}
-CRD = definition(GROUP, "v1", "postgresql", "postgresqls", SPEC)
+CRD = definition(GROUP, "v1", "postgresql", SPEC)
 
 
 class Zalando(Contract):
