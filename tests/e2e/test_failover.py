@@ -1,22 +1,21 @@
 """PostgreSQL with three members on three nodes: whatever happens to the primary, another takes over, and no write that
 was acknowledged is lost.
 
-A client writes ten times a second through the claim's secret, from a node that stays. Power is cut by killing every
-process of a node at once: this machine's kernel lives on.
+A client writes ten times a second through the claim's secret, from a node that stays.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import pytest
 import yaml
 
-from e2e import processes
+from e2e import deeds, processes
+from e2e.deeds import Deed, node_of
 from e2e.kubernetes import Kube, Object, condition, connected
 from e2e.waiting import until
 from e2e.world import ROOT, World
-from e2e.writing import Result, judge, writing
+from e2e.writing import judge, writing
 from libresh.kube.errors import Unavailable
 
 pytestmark = pytest.mark.e2e
@@ -72,62 +71,14 @@ async def until_another(kube: Kube, before: Object, seconds: float = 90) -> Obje
 # --- what happens to the primary -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Deed:
-    """What is done to the primary, how it is made good, and how long writes may be away for it."""
-
-    do: Callable[[World, Kube, Object], Awaitable[object]]
-    bar: float
-    undo: Callable[[World, str], object] = lambda world, node: None
-
-
-def node_of(pod: Object) -> str:
-    return str(pod["spec"]["nodeName"])
-
-
-async def delete_pod(world: World, kube: Kube, pod: Object) -> None:
-    await kube.delete("Pod", pod["metadata"]["name"], SPACE)
-
-
-async def kill_pod(world: World, kube: Kube, pod: Object) -> None:
-    processes.kill(pod)
-
-
-async def kill_server(world: World, kube: Kube, pod: Object) -> None:
-    processes.kill(pod, "postgres")
-
-
-async def cut_power(world: World, kube: Kube, pod: Object) -> None:
-    number = node_of(pod).removeprefix("node-")
-    await asyncio.to_thread(world.libresh, "local", "node", "kill", number, "--name", world.cluster.name)
-
-
-def restore_power(world: World, node: str) -> None:
-    number = node.removeprefix("node-")
-    world.libresh("local", "node", "start", number, "--name", world.cluster.name, seconds=300)
-
-
-async def drain(world: World, kube: Kube, pod: Object) -> None:
-    words = ("drain", node_of(pod), "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=150s")
-    await asyncio.to_thread(world.kubectl, *words, seconds=180)
-
-
-def uncordon(world: World, node: str) -> None:
-    world.kubectl("uncordon", node)
-
-
 async def change(world: World, kube: Kube, pod: Object) -> None:
     await kube.patch("PostgreSQL", CLAIM, SPACE, spec={"parameters": {"extensions": ["pg_trgm"]}})
     await whole(kube)
 
 
 DEEDS = {
-    "its pod is deleted": Deed(delete_pod, 10),
-    "its pod is killed with -9": Deed(kill_pod, 10),
-    "its postgres processes are killed with -9": Deed(kill_server, 10),
     "its parameters change, on all members": Deed(change, 5),
-    "its node is drained": Deed(drain, 5, uncordon),
-    "its node loses power": Deed(cut_power, 60, restore_power),
+    **deeds.common("postgres"),
 }
 
 
@@ -148,7 +99,7 @@ async def test_another_takes_over_and_nothing_acknowledged_is_lost(
         result = judge(said, await stored(world, after, writer.run))
     finally:
         DEEDS[deed].undo(world, node)
-    tell(f"the primary of three, {deed}: {describe(result)}")
+    tell(f"the primary of three, {deed}: {result}")
     assert result.lost == 0
     assert result.gap <= DEEDS[deed].bar, result.errors
     await whole(kube)
@@ -172,13 +123,6 @@ async def stored(world: World, primary: Object, run: str) -> set[int]:
     return {int(line) for line in said.split()}
 
 
-def describe(result: Result) -> str:
-    return (
-        f"none written for at most {result.gap:.1f} s; {result.acknowledged} writes acknowledged, "
-        f"{result.failed} failed, {result.lost} lost"
-    )
-
-
 async def test_a_replica_that_dies_holds_no_write_up(
     database: None, kube: Kube, world: World, tell: Callable[[str], None]
 ) -> None:
@@ -191,7 +135,7 @@ async def test_a_replica_that_dies_holds_no_write_up(
         await writer.flows()
         said = await writer.said()
     result = judge(said, await stored(world, primary, writer.run))
-    tell(f"a replica of three, its pod is killed with -9: {describe(result)}")
+    tell(f"a replica of three, its pod is killed with -9: {result}")
     assert (result.failed, result.lost) == (0, 0)
     assert result.gap <= REPLICA_BAR
 

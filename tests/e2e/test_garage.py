@@ -1,21 +1,20 @@
 """Buckets with three members on three nodes: whatever happens to one of them, objects are written and read, and none
 that was acknowledged is lost.
 
-A client puts ten objects a second through the claim's secret, from a node that stays. Power is cut by killing every
-process of a node at once: this machine's kernel lives on. Compiling the server takes minutes: see `make test-ha`.
+A client puts ten objects a second through the claim's secret, from a node that stays. Compiling the server takes
+minutes: see `make test-ha`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import yaml
 
-from e2e import processes
+from e2e import deeds
+from e2e.deeds import node_of
 from e2e.kubernetes import Kube, Object, condition, connected
-from e2e.test_failover import cut_power, describe, drain, node_of, restore_power, uncordon
 from e2e.waiting import until
 from e2e.world import ROOT, World
 from e2e.writing import BUCKET, judge, writing
@@ -60,34 +59,7 @@ async def members(kube: Kube) -> list[Object]:
     return sorted(found, key=lambda pod: str(pod["metadata"]["name"]))
 
 
-async def delete_pod(world: World, kube: Kube, pod: Object) -> None:
-    await kube.delete("Pod", pod["metadata"]["name"], SPACE)
-
-
-async def kill_pod(world: World, kube: Kube, pod: Object) -> None:
-    processes.kill(pod)
-
-
-async def kill_server(world: World, kube: Kube, pod: Object) -> None:
-    processes.kill(pod, "garage")
-
-
-@dataclass(frozen=True)
-class Deed:
-    """What is done to a member, how it is made good, and how long writes may be away for it."""
-
-    do: Callable[[World, Kube, Object], Awaitable[object]]
-    bar: float
-    undo: Callable[[World, str], object] = lambda world, node: None
-
-
-DEEDS = {
-    "its pod is deleted": Deed(delete_pod, 10),
-    "its pod is killed with -9": Deed(kill_pod, 10),
-    "its server is killed with -9": Deed(kill_server, 10),
-    "its node is drained": Deed(drain, 5, uncordon),
-    "its node loses power": Deed(cut_power, 60, restore_power),
-}
+DEEDS = deeds.common("garage")
 
 
 @pytest.mark.parametrize("number", [0, 1])
@@ -109,7 +81,7 @@ async def test_the_others_go_on_and_nothing_acknowledged_is_lost(
         result = judge(said, await stored(kube, member, writer.run))
     finally:
         DEEDS[deed].undo(world, node)
-    tell(f"a member of three ({number}), {deed}: {describe(result)}; {result.errors}")
+    tell(f"a member of three ({number}), {deed}: {result}; {result.errors}")
     assert result.lost == 0
     assert result.gap <= DEEDS[deed].bar, result.errors
     await whole(kube)
@@ -126,7 +98,7 @@ async def test_it_grows_without_a_pause(store: None, kube: Kube, world: World, t
         await writer.flows(50)
         said = await writer.said()
     result = judge(said, await stored(kube, first, writer.run))
-    tell(f"a bucket of three members grows: {describe(result)}; {result.errors}")
+    tell(f"a bucket of three members grows: {result}; {result.errors}")
     assert result.lost == 0
     assert result.gap <= 5, result.errors
     assert (await members(kube))[0]["metadata"]["uid"] != first["metadata"]["uid"]

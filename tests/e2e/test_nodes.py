@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from e2e.deeds import cut_power, node_of, restore_power
 from e2e.kubernetes import Kube, Object, condition, connected
 from e2e.waiting import until
 from e2e.world import World
@@ -43,10 +44,6 @@ async def open_nodes(kube: Kube, *numbers: int) -> None:
     """Let only these nodes take new pods, as `kubectl cordon` does."""
     for number in range(1, COUNT + 1):
         await kube.patch("Node", f"node-{number}", "", spec={"unschedulable": number not in numbers})
-
-
-def node_of(pod: Object) -> str:
-    return str(pod["spec"]["nodeName"])
 
 
 async def ask_cache(world: World, kube: Kube, by: str, of: str, *words: str) -> str:
@@ -88,8 +85,7 @@ async def test_services_are_reached_across_nodes(caches: dict[str, Object], kube
 async def test_what_a_dead_node_carried_comes_back_with_it(caches: dict[str, Object], kube: Kube, world: World) -> None:
     witness, victim = CACHES[0], CACHES[-1]
     pod = caches[victim]
-    number = node_of(pod).removeprefix("node-")
-    world.libresh("local", "node", "kill", number, "--name", world.cluster.name)
+    await cut_power(world, kube, pod)
 
     async def is_missed() -> bool:
         return condition(await kube.get("Node", node_of(pod)))[0] != "True"
@@ -102,7 +98,7 @@ async def test_what_a_dead_node_carried_comes_back_with_it(caches: dict[str, Obj
 
     await until(is_told, f"Redis {victim} to say that it is not ready", 60)
 
-    world.libresh("local", "node", "start", number, "--name", world.cluster.name, seconds=300)
+    restore_power(world, node_of(pod))
     await kube.ready("Redis", victim, SPACE)
 
     async def remembers() -> Any:

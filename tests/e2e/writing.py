@@ -87,6 +87,12 @@ class Result:
     """The longest time between two acknowledged writes, in seconds."""
     errors: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return (
+            f"none written for at most {self.gap:.1f} s; {self.acknowledged} writes acknowledged, "
+            f"{self.failed} failed, {self.lost} lost"
+        )
+
 
 def judge(said: list[dict[str, Any]], stored: set[int]) -> Result:
     """What was said, beside what is there afterwards."""
