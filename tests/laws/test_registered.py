@@ -258,14 +258,8 @@ async def test_it_may_die_at_any_write(death: int, when: str) -> None:
             lambda: found.api.delete("OIDCClient", "mine", "team"),
         )
         for step in steps:
-            getattr(found.api.faults, f"crash_{when}")(death)
-            step()
-            await found.start()
-            await found.until_dead_or_settled()
-            await found.kill()
-            found.api.faults.heal()
-            await found.start()
-            await found.settle()
+            await found.die(death, step, when)
+            await found.rise()
             if step is not steps[-1]:
                 assert found.not_ready() == {}
                 assert works(found, provider)

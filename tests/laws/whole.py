@@ -167,15 +167,7 @@ class Whole:
         """All that exists, without what differs between two runs of the same story."""
         return {
             f"{kind} {obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}": obj.get("spec", {})
-            for kind in (
-                "Deployment",
-                "StatefulSet",
-                "Service",
-                "PersistentVolumeClaim",
-                "Ingress",
-                "NetworkPolicy",
-                "Secret",
-            )
+            for kind in COMPARED
             for obj in self.api.objects(kind)
         }
 
