@@ -6,7 +6,10 @@ minutes: see `make test-ha`.
 """
 
 import asyncio
-from collections.abc import Callable
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from e2e.kubernetes import Kube, Object, condition, connected
 from e2e.waiting import until
 from e2e.world import ROOT, World
 from e2e.writing import BUCKET, judge, writing
+from libresh.drivers.embedded_bucket import garage
 from libresh.kube.errors import Unavailable
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ha]
@@ -143,6 +147,85 @@ async def test_the_claim_says_what_is_missing(store: None, kube: Kube, world: Wo
     finally:
         world.kubectl("uncordon", node_of(lost))
     await whole(kube)
+
+
+async def test_a_member_that_lost_its_volume_does_not_count_before_it_is_filled(
+    store: None, kube: Kube, world: World, tell: Callable[[str], None]
+) -> None:
+    """Until then no drain may take another one; afterwards any other one may go."""
+    await whole(kube)
+    first, lost, third = await members(kube)
+    secret = await kube.secret(f"{CLAIM}-bucket-connection", SPACE)
+    contents = {f"kept/{number}": f"{number} ".encode() * 2000 for number in range(300)}
+    await asyncio.to_thread(fill, s3(secret, first["status"]["podIP"]), secret["bucket"], contents)
+    began = time.monotonic()
+    await kube.delete("PersistentVolumeClaim", f"{CLAIM}-s3-{garage.volume_of(1)}", SPACE)
+    await kube.delete("Pod", lost["metadata"]["name"], SPACE)
+    moments = await moments_until_filled(kube, lost, first["status"]["podIP"])
+    tell(f"a member of three lost its volume: filled with {len(contents)} objects after {time.monotonic() - began:.0f} s")
+    assert not [each for each in moments if each.is_draining and each.is_ready]
+    assert any(each.is_draining and not each.may_drain for each in moments), moments
+    assert "MembersMissing" in {each.reason for each in moments}
+    await whole(kube)
+    world.kubectl("cordon", node_of(third))
+    try:
+        await kube.delete("Pod", third["metadata"]["name"], SPACE)
+        refilled = (await members(kube))[1]
+        client = s3(secret, refilled["status"]["podIP"])
+        found = await asyncio.to_thread(contents_of, client, secret["bucket"], contents)
+        assert found == contents
+    finally:
+        world.kubectl("uncordon", node_of(third))
+    await whole(kube)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What was to be seen of a member that is being filled."""
+
+    reason: str
+    """What the claim says."""
+    may_drain: bool
+    is_ready: bool
+    is_draining: bool
+    """Whether Garage still looks where things were before."""
+
+
+async def moments_until_filled(kube: Kube, lost: Object, other: str) -> list[Moment]:
+    """Until the member that comes in its place is ready."""
+    moments: list[Moment] = []
+    token = (await kube.secret(f"{CLAIM}-s3-credentials", SPACE))["admin-token"]
+
+    async def look() -> bool:
+        reason = condition(await kube.get("Bucket", CLAIM, SPACE))[1]
+        budget = await kube.get("PodDisruptionBudget", f"{CLAIM}-s3", SPACE)
+        pod = await kube.find("Pod", lost["metadata"]["name"], SPACE)
+        is_new = pod is not None and pod["metadata"]["uid"] != lost["metadata"]["uid"]
+        is_ready = bool(pod and is_new and condition(pod)[0] == "True")
+        is_draining = await asyncio.to_thread(draining, other, token)
+        may_drain = budget["status"]["disruptionsAllowed"] > 0
+        moments.append(Moment(reason, may_drain, is_ready, is_draining))
+        return is_ready
+
+    await until(look, "the member to be filled", WHOLE, forgive=(Unavailable,))
+    return moments
+
+
+def draining(host: str, token: str) -> bool:
+    """Whether Garage still looks where things were before the layout changed, as a member says."""
+    url = f"http://{host}:{garage.ADMIN_PORT}/v2/GetClusterLayoutHistory"
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return "Draining" in {each["status"] for each in json.load(answer)["versions"]}
+
+
+def fill(client: Any, bucket: str, contents: dict[str, bytes]) -> None:
+    for key, content in contents.items():
+        client.put_object(Bucket=bucket, Key=key, Body=content)
+
+
+def contents_of(client: Any, bucket: str, keys: Iterable[str]) -> dict[str, bytes]:
+    return {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
 async def test_without_two_members_it_says_that_nothing_works_and_then_all_is_there_again(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -67,7 +70,15 @@ class Store:
                 config = config.replace(f"0.0.0.0:{port}", f"127.0.0.1:{self.port(number, port)}")
             member = self.members[number]
             member.volume("/etc/garage", {"garage.toml": config})
-            self.servers[number] = member.start(["garage", "server"], VOLUMES, self.environment_of(number))
+            self.servers[number] = member.start(garage.COMMAND, VOLUMES, self.environment_of(number))
+
+    def end(self, number: int) -> int:
+        """As Kubernetes asks it to: SIGTERM for the container's first process. How it ended."""
+        outside = self.servers[number].pid
+        (first,) = Path(f"/proc/{outside}/task/{outside}/children").read_text().split()
+        os.kill(int(first), signal.SIGTERM)
+        self.servers[number].communicate(timeout=25)
+        return self.servers[number].returncode
 
     def kill(self, number: int) -> None:
         self.servers[number].kill()
@@ -104,13 +115,12 @@ class Store:
             aws_secret_access_key=secret,
         )
 
-    def is_filled(self, number: int) -> bool:
-        """Whether nobody has to look any more at where things were before the layout changed."""
-        url = f"http://127.0.0.1:{self.port(number, garage.ADMIN_PORT)}/v2/GetClusterLayoutHistory"
-        with urllib.request.urlopen(
-            urllib.request.Request(url, headers={"Authorization": "Bearer admin-token"})
-        ) as answer:
-            return "Draining" not in {each["status"] for each in json.load(answer)["versions"]}
+    def ask(self, number: int, call: str) -> Any:
+        """What a member's admin API says."""
+        url = f"http://127.0.0.1:{self.port(number, garage.ADMIN_PORT)}/v2/{call}"
+        request = urllib.request.Request(url, headers={"Authorization": "Bearer admin-token"})
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
 
     def health(self, number: int) -> int:
         """What the readiness probe is answered."""
@@ -201,13 +211,34 @@ def test_a_member_that_lost_its_volume_is_filled_again(store: Store, number: int
     store.kill(number)
     store.lose_volume(number)
     store.start(number)
-    assert store.settle(number) == "made layout 2\n"
-    deadline = time.monotonic() + PATIENCE
-    while not store.is_filled(number):
-        assert time.monotonic() < deadline, "what was there before has not come back"
-        time.sleep(0.5)
+    code, said = wait_for_layout(store, number)
+    assert (code, "being filled" in said) == (1, True), said
+    assert store.settle(number) == ""
+    assert [each["status"] for each in store.ask(number, "GetClusterLayoutHistory")["versions"]][:1] == ["Current"]
     store.kill(others[1])
     assert get(store.s3(number), "one") == b"x" * 100_000
+
+
+def wait_for_layout(store: Store, number: int) -> tuple[int, str]:
+    """Until a member's startup probe made a new layout; how that probe ended."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        code, said = store.arrange(number)
+        if "made layout 2" in said:
+            return code, said
+        assert code != 0, said
+        assert time.monotonic() < deadline, said
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_member_that_is_asked_to_end_leaves_no_silence(store: Store, number: int) -> None:
+    """Whoever takes it for connected would wait for its answers once its address is gone."""
+    store.settle()
+    others = [each for each in garage.MEMBERS if each != number]
+    assert [store.ask(each, "GetClusterHealth")["connectedNodes"] for each in others] == [3, 3]
+    assert store.end(number) == 0
+    assert [store.ask(each, "GetClusterHealth")["connectedNodes"] for each in others] == [2, 2]
+    put(store.s3(others[0]), "one")
 
 
 def test_a_first_layout_is_not_made_by_some(store: Store) -> None:

@@ -11,6 +11,7 @@ import pytest
 PROGRAM = Path(__file__).resolve().parents[2] / "build" / "images" / "garage" / "libresh-garage"
 HOSTS = ["zero:3903", "one:3903", "two:3903"]
 SETTINGS = {
+    "LIBRESH_MEMBER": "1",
     "LIBRESH_BUCKET": "files",
     "LIBRESH_QUOTA": "1000",
     "LIBRESH_ACCESS_KEY_ID": "key",
@@ -34,12 +35,15 @@ class FakeGarage:
         self.calls: set[tuple[str, str]] = set()
         """Who has a connection to whom, by host and name."""
         self.version, self.roles, self.staged = 0, {}, {}  # type: int, dict[str, str], dict[str, str | None]
+        self.ghosts: set[str] = set()
+        """Those of earlier volumes, whose word for the newest layout is waited for."""
+        self.filled = True
         self.bucket: dict[str, Any] | None = None
         self.keys: dict[str, str] = {}
         self.written: list[str] = []
         self.kill_after = 1000
 
-    def ask(self, member: str, call: str, body: Any = None, **query: str) -> Any:
+    def ask(self, member: str, call: str, body: Any = None, *, patience: float = 5, **query: str) -> Any:
         if member in self.away:
             raise self.tool.NotYet(f"{member} does not answer {call}")
         found: Any = getattr(self, call)(member, body, query)
@@ -54,7 +58,14 @@ class FakeGarage:
 
     def GetClusterStatus(self, member: str, body: Any, query: Any) -> Any:
         own = self.names[member]
-        return {"nodes": [{"id": n, "isUp": n == own or (member, n) in self.calls} for n in self.names.values()]}
+        nodes = [
+            {"id": name, "isUp": name == own or (member, name) in self.calls, "role": self.role(name)}
+            for name in self.names.values()
+        ]
+        return {"nodes": nodes}
+
+    def role(self, name: str) -> Any:
+        return {"zone": self.roles[name]} if name in self.roles else None
 
     def GetClusterHealth(self, member: str, body: Any, query: Any) -> Any:
         up = len(HOSTS) - len(self.away)
@@ -76,10 +87,19 @@ class FakeGarage:
     def ApplyClusterLayout(self, member: str, body: Any, query: Any) -> Any:
         assert body["version"] == self.version + 1
         merged = {**self.roles, **self.staged}
+        self.ghosts |= {name for name, zone in merged.items() if not zone}
+        self.filled = not self.version
         self.version, self.roles, self.staged = body["version"], {n: z for n, z in merged.items() if z}, {}
 
     def ClusterLayoutSkipDeadNodes(self, member: str, body: Any, query: Any) -> Any:
         assert body == {"version": self.version, "allowMissingData": False}
+        assert not self.away, "who is away for a while only is waited for"
+        self.ghosts.clear()
+
+    def GetClusterLayoutHistory(self, member: str, body: Any, query: Any) -> Any:
+        statuses = ["Current"] + ["Historical" if self.filled and not self.ghosts else "Draining"] * (self.version > 1)
+        versions = [{"status": status} for status in statuses]
+        return {"currentVersion": self.version, "minAck": self.version - bool(self.ghosts), "versions": versions}
 
     def GetBucketInfo(self, member: str, body: Any, query: Any) -> Any:
         if self.bucket is None:
@@ -182,15 +202,48 @@ def test_who_has_not_heard_of_the_layout_makes_none(tool: Any, store: FakeGarage
     assert store.version == 1
 
 
+def lose_volume(store: FakeGarage, number: int) -> None:
+    """Its member begins anew, and calls everybody."""
+    store.names[HOSTS[number]] = "id-of-another-volume"
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_lost_volume_takes_its_own_place_and_no_other(tool: Any, store: FakeGarage, number: int) -> None:
     everything(tool)
     before = dict(store.roles)
-    store.names[HOSTS[number]] = "id-of-another-volume"
+    lose_volume(store, number)
     store.away = {HOSTS[2]}
-    tool.arrange(number)
+    with pytest.raises(tool.NotYet, match="being filled"):
+        tool.arrange(number)
     del before[f"id-of-{HOSTS[number]}"]
     assert store.roles == before | {"id-of-another-volume": f"member-{number}"}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_member_has_not_started_before_it_is_filled(tool: Any, store: FakeGarage, number: int) -> None:
+    everything(tool)
+    lose_volume(store, number)
+    store.written.clear()
+    for _ in range(2):
+        with pytest.raises(tool.NotYet, match="being filled"):
+            tool.arrange(number)
+    assert not store.ghosts
+    assert not {"CreateBucket", "ImportKey"} & set(store.written), "it does not know yet what there is"
+    store.filled = True
+    tool.arrange(number)
+
+
+def test_ended_after_its_new_layout_it_still_lets_the_lost_volume_go(tool: Any, store: FakeGarage) -> None:
+    everything(tool)
+    lose_volume(store, 1)
+    store.kill_after = len(store.written) + 4  # two call it, and a layout is staged and made
+    with pytest.raises(Killed):
+        tool.arrange(1)
+    assert (store.version, store.ghosts) == (2, {f"id-of-{HOSTS[1]}"})
+    store.kill_after = 1000
+    with pytest.raises(tool.NotYet, match="being filled"):
+        tool.arrange(1)
+    assert not store.ghosts
 
 
 def test_alone_it_changes_no_layout(tool: Any, store: FakeGarage) -> None:
@@ -214,6 +267,29 @@ def test_without_a_quorum_it_has_not_started(tool: Any, store: FakeGarage) -> No
     store.away = {HOSTS[0], HOSTS[2]}
     with pytest.raises(tool.NotYet, match=r"too few|most members"):
         tool.arrange(1)
+
+
+def test_who_leaves_is_asked_for_until_the_others_have_noticed(tool: Any, store: FakeGarage) -> None:
+    """A connection that the other end has closed is noticed when it is written to for the second time."""
+    everything(tool)
+    gone, asked = "id-of-one:3903", []
+
+    def notice(member: str, body: Any, query: dict[str, str]) -> None:
+        asked.append((member, query["node"]))
+        if asked.count((member, gone)) == 2:
+            store.calls.discard((member, gone))
+        raise tool.NotYet("it takes too long")
+
+    store.GetNodeInfo = notice  # type: ignore[method-assign]
+    assert tool.main(["leave"]) == 0
+    assert asked == [(HOSTS[0], gone)] * 2 + [(HOSTS[2], gone)] * 2
+
+
+def test_who_leaves_waits_for_nobody_who_is_away(tool: Any, store: FakeGarage) -> None:
+    everything(tool)
+    store.away = {HOSTS[0], HOSTS[1]}
+    store.calls.discard((HOSTS[2], "id-of-one:3903"))
+    assert tool.main(["leave"]) == 0
 
 
 def test_no_key_is_ever_shown(tool: Any, store: FakeGarage, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,7 @@ VERSION = "2.5.0"
 DATA = "/var/lib/garage"
 CONFIG = "/etc/garage/garage.toml"
 MEMBERS = range(3)
+COMMAND = ("libresh-garage-server",)
 FOR_METADATA = 256 << 20
 NO_QUORUM = "NoQuorum"  # fewer than two members are there: nothing can be read or written
 
@@ -208,7 +209,7 @@ def build_pod(ask: Ask, number: int) -> objects.Pod:
     container = objects.Container(
         name="garage",
         image=ask.settings.image("garage", VERSION),
-        command=("garage", "server"),
+        command=COMMAND,
         env=environment_of(ask, number),
         ports={"s3": S3_PORT, "rpc": RPC_PORT, "admin": ADMIN_PORT},
         mounts=(
@@ -217,11 +218,12 @@ def build_pod(ask: Ask, number: int) -> objects.Pod:
             objects.empty_dir("tmp", "/tmp"),
         ),
         resources=objects.Resources(cpu="20m", memory="96Mi", memory_limit=ask.parameters.memory),
-        # It has started once it has its place among the others; it may have to wait for them as long as a node is away.
+        # It has started once it has its place among the others and what belongs there; it may have to wait for them as
+        # long as a node is away. Until then nobody counts on it: no drain may take another one.
         startup=objects.Probe(argv=("libresh-garage", "arrange"), period=2, timeout=30, failures=43200),
         readiness=objects.Probe(port=ADMIN_PORT, path="/health", period=5),
         liveness=objects.Probe(port=ADMIN_PORT, period=10, timeout=5, failures=6),
-        # Clients are led elsewhere before it stops to answer.
+        # Clients are led elsewhere before it stops to answer; then it takes leave of the other members itself.
         pre_stop=("sleep", "3"),
     )
     return objects.Pod((container,), grace=30, apart_from=names.selector)
