@@ -162,7 +162,8 @@ async def test_a_member_that_lost_its_volume_does_not_count_before_it_is_filled(
     await kube.delete("PersistentVolumeClaim", f"{CLAIM}-s3-{garage.volume_of(1)}", SPACE)
     await kube.delete("Pod", lost["metadata"]["name"], SPACE)
     moments = await moments_until_filled(kube, lost, first["status"]["podIP"])
-    tell(f"a member of three lost its volume: filled with {len(contents)} objects after {time.monotonic() - began:.0f} s")
+    took = time.monotonic() - began
+    tell(f"a member of three lost its volume: filled with {len(contents)} objects after {took:.0f} s")
     assert not [each for each in moments if each.is_draining and each.is_ready]
     assert any(each.is_draining and not each.may_drain for each in moments), moments
     assert "MembersMissing" in {each.reason for each in moments}
