@@ -17,8 +17,7 @@ NODES = ("test_nodes", "test_failover")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs real parts is in one of three rows, which tools/check runs at once; what takes minutes to compile is
-    in none of them."""
+    """What needs real parts bears the name of its row in tools/check; what takes minutes to compile is in none."""
     for item in items:
         if item.get_closest_marker("ha"):
             continue
