@@ -45,6 +45,20 @@ def test_its_signature_is_that_of_the_common_client(monkeypatch: pytest.MonkeyPa
     assert ours["authorization"].endswith(f"Signature={auth.signature(text, request)}")
 
 
+def test_what_it_writes_to_a_bucket_is_no_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server may take a form apart: then it would hold something else."""
+    sent: list[dict[str, str]] = []
+
+    def note(_: Any, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> tuple[int, bytes]:
+        sent.append(headers)
+        return 200, b""
+
+    monkeypatch.setattr(probe, "request", note)
+    probe.ask_s3(BUCKET, "PUT", "conformance/a", b"body")
+    probe.ask_s3(BUCKET, "GET", "conformance/a")
+    assert [headers.get("content-type") for headers in sent] == ["application/octet-stream", None]
+
+
 class FakeRedis(socketserver.StreamRequestHandler):
     """A fake: one password, and the commands that the probe sends."""
 

@@ -43,6 +43,7 @@ def test_the_page_tells_all_of_it() -> None:
     assert "libresh conformance driver example.org/hosted --kind Redis --crowd 7" in page
     assert "Contract stub" not in page
     assert "> **Contract stub.** No such hoster" in reports.render(replace(REPORT, stub="No such hoster"))
+    assert "\n> It stands beside.\n" in reports.render(replace(REPORT, about="It stands beside."))
 
 
 def test_junit_counts_what_failed_and_what_was_left_out() -> None:

@@ -264,7 +264,11 @@ async def test_a_class_can_say_what_is_not_to_be_expected() -> None:
         "kind": "ServiceClass",
         "metadata": {
             "name": "mine",
-            "annotations": {"conformance.libre.sh/use": "it is closed today", "conformance.libre.sh/stub": "A fake."},
+            "annotations": {
+                "conformance.libre.sh/use": "it is closed today",
+                "conformance.libre.sh/stub": "A fake.",
+                "conformance.libre.sh/about": "It stands beside.",
+            },
         },
         "spec": {"claimKind": "Redis", "driver": "embedded"},
     }
@@ -274,5 +278,5 @@ async def test_a_class_can_say_what_is_not_to_be_expected() -> None:
         assert [(r.status, r.message) for r in report.results if r.case == "use"] == [
             (UNSUPPORTED, "it is closed today")
         ]
-        assert report.stub == "A fake."
+        assert (report.stub, report.about) == ("A fake.", "It stands beside.")
         assert found.api.get("ServiceClass", "mine") is not None

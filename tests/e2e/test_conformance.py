@@ -23,7 +23,8 @@ CROWD = 2
 TRIALS = [trial for trial in trying.trials() if not trial.variant]
 """Variants are for make conformance: one takes three nodes."""
 FEW = ("use", "wrong-credentials", "secret-healed", "expand", "clone", "retain", "delete", "revoked")
-"""What is asked of the other drivers: what they stand on is the driver embedded, or a contract stub."""
+"""What is asked of the other drivers: what they stand on is the driver embedded, a contract stub, or a server beside
+the cluster that tests/images and tests/errand ask more of."""
 WHOLE = {"embedded", "external"}
 """Drivers that are asked everything."""
 

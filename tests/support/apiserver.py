@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from ipaddress import IPv4Address
@@ -35,6 +36,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 PATIENCE = 60.0
 FOLDER = "libresh-api-"
+LOOPBACK = "127.0.0.1"
 DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG."""
 
@@ -77,15 +79,17 @@ class Authority:
             .not_valid_after(now + timedelta(days=30))
         )
 
-    def issue(self, name: str, groups: tuple[str, ...] = (), *, server: bool = False) -> tuple[Path, Path]:
-        """A certificate and its key."""
+    def issue(
+        self, name: str, groups: tuple[str, ...] = (), *, server: bool = False, also: Sequence[str] = ()
+    ) -> tuple[Path, Path]:
+        """A certificate and its key: a server's is for this machine, and `also` for other names and addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         parts += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         usage = ExtendedKeyUsageOID.SERVER_AUTH if server else ExtendedKeyUsageOID.CLIENT_AUTH
         made = self.builder(x509.Name(parts), key).add_extension(x509.ExtendedKeyUsage([usage]), False)
         if server:
-            names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+            names = [named(each) for each in dict.fromkeys(("localhost", LOOPBACK, *also))]
             made = made.add_extension(x509.SubjectAlternativeName(names), False)
         certificate, secret = self.folder / f"{name}.crt", self.folder / f"{name}.key"
         certificate.write_bytes(made.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
@@ -94,18 +98,26 @@ class Authority:
         return certificate, secret
 
 
+def named(host: str) -> x509.GeneralName:
+    """A host's name or address, as certificates have it."""
+    try:
+        return x509.IPAddress(IPv4Address(host))
+    except ValueError:
+        return x509.DNSName(host)
+
+
 def private_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
 
 
-def free_ports(count: int) -> list[int]:
+def free_ports(count: int, address: str = LOOPBACK) -> list[int]:
     """Ports nobody listens at just now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
-            each.bind(("127.0.0.1", 0))
+            each.bind((address, 0))
         return [each.getsockname()[1] for each in sockets]
     finally:
         for each in sockets:

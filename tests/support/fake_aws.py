@@ -5,7 +5,6 @@ which Ceph's and SeaweedFS' gateways answer, too; not whether these do.
 """
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -16,27 +15,52 @@ from typing import Any
 
 import botocore.session
 
+from support.apiserver import LOOPBACK, die_with_parent, free_ports
+
 SESSION = botocore.session.get_session()
 ADMIN_POLICY = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
 OPEN = 10**9
+SETTINGS = {
+    "MOTO_IAM_LOAD_MANAGED_POLICIES": "false",
+    # Else it takes the beginning of a host's name for a bucket.
+    "S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true",
+}
 
 
 class FakeAws:
-    """One fake server, a process of its own."""
+    """One fake server, a process of its own that dies with this one."""
+
+    def __init__(self, address: str = LOOPBACK) -> None:
+        """`address`: of this machine, to listen at."""
+        self.address = address
+        (self.port,) = free_ports(1, address)
+        self.url = f"http://{address}:{self.port}"
 
     def __enter__(self) -> "FakeAws":
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
-        self.url = f"http://127.0.0.1:{self.port}"
-        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(command, env=os.environ | {"MOTO_IAM_LOAD_MANAGED_POLICIES": "false"}, **quiet)
+        command = [sys.executable, "-m", "moto.server", "-H", self.address, "-p", str(self.port)]
+        self.process = subprocess.Popen(
+            command,
+            env=os.environ | SETTINGS,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=die_with_parent,
+            # Who interrupts the run does not mean it: what is then cleared up may need it.
+            start_new_session=True,
+        )
+        try:
+            self.await_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def await_ready(self) -> None:
         deadline = time.monotonic() + 60
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return self
+                socket.create_connection((self.address, self.port), timeout=1).close()
+                return
             except OSError:
                 assert self.process.poll() is None, "moto ended: is it installed (requirements/dev.txt)?"
                 assert time.monotonic() < deadline, "moto does not answer"
@@ -45,7 +69,10 @@ class FakeAws:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.process.send_signal(signal.SIGKILL)
+        self.stop()
+
+    def stop(self) -> None:
+        self.process.kill()
         self.process.wait()
 
     def begin(self) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""A real Keycloak with its database in memory, on a free loopback port, over TLS, for the length of a test run.
+"""A real Keycloak with its database in memory, on a free port of loopback, over TLS, for the length of a test run.
 
     with Keycloak() as server:
         server.url, server.authority               # the certificate's, as PEM
@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Any
 
 from libresh.local import binaries
-from support.apiserver import Authority, Unstartable, die_with_parent, free_ports
+from support.apiserver import LOOPBACK, Authority, Unstartable, die_with_parent, free_ports
 
 VERSION = "26.4.7"
 DIGEST = "dd9834c023460be856f731423d86228c23b5d002194a2064642bec0cc6573eaa"
@@ -106,12 +106,16 @@ def prepare(folder: Path) -> Path:
 class Keycloak:
     """One Keycloak. Several may run at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = LOOPBACK, public: str = "") -> None:
+        """`address`: of this machine, to listen at. `public`: how others reach it, and its tokens name it; empty: so,
+        too."""
         self.folder = Path(tempfile.mkdtemp(prefix="libresh-keycloak-"))
-        (self.port,) = free_ports(1)
-        self.url = f"https://127.0.0.1:{self.port}"
+        (self.port,) = free_ports(1, address)
+        self.address, self.url = address, f"https://{address}:{self.port}"
+        self.public = public or self.url
         authority = Authority(self.folder)
-        self.certificate, self.key = authority.issue("server", server=True)
+        names = (address, str(urllib.parse.urlsplit(self.public).hostname))
+        self.certificate, self.key = authority.issue("server", server=True, also=names)
         self.authority = authority.file.read_text()
         self.context = ssl.create_default_context(cafile=str(authority.file))
         self.context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -138,11 +142,11 @@ class Keycloak:
         flags = (
             "--optimized",
             "--cache=local",
-            "--http-host=127.0.0.1",
+            f"--http-host={self.address}",
             f"--https-port={self.port}",
             f"--https-certificate-file={self.certificate}",
             f"--https-certificate-key-file={self.key}",
-            f"--hostname={self.url}",
+            f"--hostname={self.public}",
         )
         folders = (f"-Dkc.home.dir={home}", f"-Djboss.server.config.dir={home / 'conf'}")
         entry = ("-cp", str(home / "lib" / "quarkus-run.jar"), "io.quarkus.bootstrap.runner.QuarkusEntryPoint")
@@ -156,6 +160,8 @@ class Keycloak:
                 stderr=log,
                 cwd=self.folder,
                 preexec_fn=die_with_parent,
+                # Who interrupts the run does not mean it: what is then cleared up may need it.
+                start_new_session=True,
             )
         self.await_ready()
 
@@ -214,7 +220,7 @@ class Keycloak:
         """A new realm with one person, alice; its issuer."""
         self.admin("POST", "", {"realm": name, "enabled": True, "sslRequired": "all"})
         self.person(name, "alice", "correct horse")
-        return f"{self.url}/realms/{name}"
+        return f"{self.public}/realms/{name}"
 
     def person(self, realm: str, name: str, password: str) -> None:
         credentials = [{"type": "password", "value": password, "temporary": False}]
@@ -227,9 +233,9 @@ class Keycloak:
         found = self.admin("GET", f"/{realm}/clients")
         return {each["clientId"]: each for each in found if each["clientId"] not in own}
 
-    def initial_token(self, realm: str, count: int = 100) -> str:
+    def initial_token(self, realm: str, count: int = 100, seconds: int = 3600) -> str:
         """An initial access token (RFC 7591, 3)."""
-        asked = {"count": count, "expiration": 3600}
+        asked = {"count": count, "expiration": seconds}
         return str(self.admin("POST", f"/{realm}/clients-initial-access", asked)["token"])
 
     def service_client(self, realm: str, name: str, secret: str, *roles: str) -> None:

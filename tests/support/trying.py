@@ -3,8 +3,9 @@
     python -m support.trying                       every driver, every kind of claim, one after the other
     python -m support.trying zalando --crowd 5     one driver; what follows goes to `libresh conformance driver`
 
-Other operators are contract stubs that run beside the suite for as long as it lasts. A driver is tried by a fixture for
-it: in `libresh/conformance/fixtures`, or below, where it needs a contract stub.
+Other operators are contract stubs that run beside the suite for as long as it lasts, and so do the servers that drivers
+for somebody else's are tried with (neighbours.py). A driver is tried by a fixture for it: in
+`libresh/conformance/fixtures`, or below, where it needs one of these.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from libresh.conformance.setting import Trial
 from libresh.errors import LibreshError
 from libresh.kube.client import Client
 from support.contracts import CloudNativePG, Contract, Crossplane, Zalando, over_http
+from support.neighbours import neighbours
 
 FIXTURES = Path(__file__).parents[1] / "conformance" / "fixtures"
 STUBS: tuple[type[Contract], ...] = (CloudNativePG, Zalando, Crossplane)
@@ -39,17 +41,25 @@ def trials() -> list[Trial]:
 
 
 @asynccontextmanager
-async def operators(client: Client, drivers: Sequence[str]) -> AsyncIterator[list[Contract]]:
-    """The contract stubs that these drivers need, on real servers; their definitions are gone afterwards."""
+async def company(client: Client, drivers: Sequence[str]) -> AsyncIterator[None]:
+    """What these drivers need beside the cluster; nothing of it is left afterwards."""
     settings = Settings(image_prefix=(await setting.read_surroundings(client)).images)
+    image = settings.image("postgresql", "17")
+    async with neighbours(client, drivers, image), operators(client, drivers, image):
+        yield
+
+
+@asynccontextmanager
+async def operators(client: Client, drivers: Sequence[str], image: str) -> AsyncIterator[None]:
+    """The contract stubs that these drivers need, on real servers; their definitions are gone afterwards."""
     made = [stub() for stub in STUBS if stub.driver in drivers]
     async with AsyncExitStack() as stack:
         for stub in made:
-            stub.image = settings.image("postgresql", "17")
+            stub.image = image
             await define(client, stub)
             stack.push_async_callback(undefine, client, stub)
             await stack.enter_async_context(over_http(client, stub, every=OFTEN))
-        yield made
+        yield
 
 
 async def define(client: Client, stub: Contract) -> None:
@@ -76,7 +86,7 @@ async def try_all(client: Client, chosen: Cases, **options: Any) -> dict[Trial, 
         asked = Options(trial.driver, trial.variant, cases=chosen[trial], fixtures=(FIXTURES,), **options)
         return await running.run_kind(client, asked, trial.kind, Nobody())
 
-    async with operators(client, [trial.driver for trial in chosen]):
+    async with company(client, [trial.driver for trial in chosen]):
         found = await asyncio.gather(*map(one, chosen), return_exceptions=True)
     return dict(zip(chosen, found, strict=True))
 
@@ -85,13 +95,22 @@ async def run_beside(driver: str, words: Sequence[str]) -> int:
     """One trial after the other, each as a person would run it. The worst exit code."""
     chosen = [trial for trial in trials() if driver in ("", trial.driver)]
     codes = [0] if chosen else [2]
-    async with access.connect(Target()) as client, operators(client, [trial.driver for trial in chosen]):
+    async with access.connect(Target()) as client, company(client, [trial.driver for trial in chosen]):
         for trial in chosen:
             variant = ("--variant", trial.variant) if trial.variant else ()
             named = (trial.driver, "--kind", trial.kind, *variant, "--fixtures", str(FIXTURES))
             command = (sys.executable, "-m", "libresh.cli", "conformance", "driver", *named, *words)
-            codes.append(await (await asyncio.create_subprocess_exec(*command)).wait())
+            codes.append(await run_to_its_end(command))
     return max(codes)
+
+
+async def run_to_its_end(command: Sequence[str]) -> int:
+    """The exit code of a command. Who interrupts us interrupts it, too, and what it then clears up needs the others."""
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+        return await process.wait()
+    finally:
+        await process.wait()
 
 
 def main(arguments: list[str]) -> int:

@@ -238,7 +238,7 @@ async def provider_down(bench: Bench) -> str:
 
 
 async def server_down(bench: Bench, claimed: Claimed) -> str:
-    """The server that a class runs for all its claims is ended just when a claim comes."""
+    """What a class has for all its claims, a server or the way to one, is ended just when a claim comes."""
     newcomer = await bench.make("newcomer")
     try:
         for _ in range(3):
@@ -248,7 +248,7 @@ async def server_down(bench: Bench, claimed: Claimed) -> str:
         await bench.ready(claimed)
     finally:
         await remove(bench, newcomer)
-    return "the class's server was ended three times while a claim was being served"
+    return "what stands behind its claims was ended three times while one was being served"
 
 
 async def says_not_ready(bench: Bench, claimed: Claimed) -> None:

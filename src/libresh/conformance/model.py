@@ -71,6 +71,8 @@ class Report:
     """In which of the ways that the driver's classes can serve; "" for the usual one."""
     stub: str = ""
     """What in this run is a contract stub and not the real thing; "" if nothing is."""
+    about: str = ""
+    """What else must be known to read it rightly."""
     selected: bool = False
     """Whether only some cases were asked for."""
     results: tuple[Result, ...] = field(default_factory=tuple)

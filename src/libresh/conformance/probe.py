@@ -153,6 +153,8 @@ def open_socket(binding: Binding) -> socket.socket:
 def trust(binding: Binding) -> ssl.SSLContext:
     """The public authorities, the cluster's, and the service's own."""
     context = ssl.create_default_context()
+    # Authorities that people made themselves often lack what the strict reading of RFC 5280 asks for.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if AUTHORITY in binding:
         context.load_verify_locations(cadata=binding[AUTHORITY])
     own = pathlib.Path(__file__).with_name(AUTHORITY)
@@ -210,6 +212,9 @@ access key that is not its root's (s3err/s3err.go, with the number 404)."""
 def ask_s3(binding: Binding, method: str, key: str, body: bytes = b"") -> bytes:
     path = urllib.parse.quote(f"/{binding['bucket']}/{key}")
     headers = sign(binding, method, path, body, datetime.datetime.now(datetime.UTC))
+    if body:
+        # Else urllib says that it is a form, which a server may take apart.
+        headers["content-type"] = "application/octet-stream"
     code, said = request(binding, method, binding["endpoint"].rstrip("/") + path, headers, body or None)
     if code < 300:
         return said

@@ -42,6 +42,8 @@ def render(report: Report) -> str:
     lines = [GENERATED, f"# {named(report.driver, report.variant)} for {report.kind}", ""]
     if report.stub:
         lines += [f"> **Contract stub.** {report.stub}", ""]
+    if report.about:
+        lines += [f"> {report.about}", ""]
     lines += [*render_facts(report), "", *render_levels(report), "", "## Cases", "", *render_cases(report.results)]
     return "\n".join(lines) + "\n"
 

@@ -90,6 +90,7 @@ async def run_kind(client: Client, options: Options, kind: str, audience: Audien
         capabilities=tuple(sorted(bench.capabilities)),
         crowd=bench.counted or options.crowd,
         stub=bench.notes.get("stub", ""),
+        about=bench.notes.get("about", ""),
         selected=bool(options.cases),
         results=tuple(results),
     )

@@ -35,8 +35,8 @@ from libresh.plan import naming, observed
 from libresh.plan.actions import Object
 
 NOTES = "conformance.libre.sh/"
-"""Annotations of a class: `<case>: why it is not to be expected`, `stub: what is a contract stub`, `behind: pods`,
-`nodes: how many it takes`."""
+"""Annotations of a class: `<case>: why it is not to be expected`, `stub: what is a contract stub`, `about: what else
+must be known`, `behind: pods`, `nodes: how many it takes`."""
 PLACE = re.compile(r"\$\(([a-zA-Z]+)\)")
 MANAGER = "libresh-conformance"
 OPERATOR = "libresh-operator"
