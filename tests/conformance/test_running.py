@@ -236,7 +236,10 @@ COPIES = {
 }
 
 
-@pytest.mark.parametrize("copy", COPIES)
+GOOD, *BAD = COPIES
+
+
+@pytest.mark.parametrize("copy", [GOOD, *(pytest.param(copy, marks=pytest.mark.thorough) for copy in BAD)])
 async def test_a_copy_is_judged(copy: str) -> None:
     fault, status, said = COPIES[copy]
     async with world(FakeClusters) as (found, services, client):

@@ -10,7 +10,9 @@ from libresh.api import CLAIMS
 from libresh.api.claims import Claim
 
 Object = dict[str, Any]
-EVERY_KIND = pytest.mark.parametrize("type", CLAIMS, ids=lambda type: type.KIND.kind)
+FIRST, *OTHERS = CLAIMS
+KINDS = [FIRST, *(pytest.param(type, marks=pytest.mark.thorough) for type in OTHERS)]
+EVERY_KIND = pytest.mark.parametrize("type", KINDS, ids=lambda type: type.KIND.kind)
 MEMBERS = {"members": 3}
 """Buckets of three members survive a node and keep no versions; those of one the other way round."""
 
