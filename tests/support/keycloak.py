@@ -41,6 +41,8 @@ JAVA = (
     *("-Xms64m", "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
     *(f"--add-opens=java.base/java.{each}=ALL-UNNAMED" for each in ("util", "util.concurrent", "security")),
     "-Djava.util.logging.manager=org.jboss.logmanager.LogManager",
+    # Else it gives up where its own database in memory does not begin within five seconds: on a busy machine.
+    "-Dquarkus.datasource.jdbc.acquisition-timeout=120S",
     "-Djava.util.concurrent.ForkJoinPool.common.threadFactory=io.quarkus.bootstrap.forkjoin.QuarkusForkJoinWorkerThreadFactory",
 )
 ROOT, PASSWORD = "root", "of-the-administrator"
