@@ -31,7 +31,10 @@ KEYS = {
 """Of the connection secret: who, and with which password."""
 AWAY = (1, "server.example.org:1 does not let the administrator in: Connection refused")
 
-every_kind = pytest.mark.parametrize("kind", list(GROUPS))
+FIRST, *OTHERS = GROUPS
+every_kind = pytest.mark.parametrize(
+    "kind", [FIRST, *(pytest.param(kind, marks=pytest.mark.thorough) for kind in OTHERS)]
+)
 
 
 def admin() -> Object:

@@ -36,9 +36,9 @@ COMPARED = (
 
 
 def deaths(writes: Sequence[Any]) -> list[Any]:
-    """The writes at which a story has its operator die: the fast part of the tests tries one in eight of them."""
+    """The writes at which a story has its operator die: the fast part of the tests tries one in twelve of them."""
     return [
-        pytest.param(write, marks=[pytest.mark.thorough] if place % 8 else []) for place, write in enumerate(writes)
+        pytest.param(write, marks=[pytest.mark.thorough] if place % 12 else []) for place, write in enumerate(writes)
     ]
 
 
